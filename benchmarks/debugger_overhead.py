@@ -1,14 +1,16 @@
 """Overhead of the debugger: training without it, with `light`, with `full`, and with whole tensors saved by hand.
 
     python benchmarks/debugger_overhead.py [--device cuda] [--blocks 5] [--batch 32] [--threads N] [--depth light full]
+    python benchmarks/debugger_overhead.py --network tiny --size 32 --batch 64
 
-It trains resnet18 with random weights on random 224 px images, by SGD with momentum. Each arm trains its own copy on
-the same batches; the arms take turns step by step, in an order that rotates. A block is 10 steps, of which one is saved
-in every arm with a hook: the hook gets a plan of 500 steps, for which light saves every tenth (more seldom in longer
-runs), as full does for every plan. The arm `raw` does what a loop can do without a debugger: it writes all weights,
-gradients and layer outputs of every tenth step to .npy files before it continues.
+It trains resnet18, or the network `tiny`, with random weights on random images (224 px), by SGD with momentum. Each
+arm trains its own copy on the same batches; the arms take turns step by step, in an order that rotates. A block is 10
+steps, of which one is saved in every arm with a hook: the hook gets a plan of 500 steps, for which light saves every
+tenth (more seldom in longer runs), as full does for every plan. The arm `raw` does what a loop can do without a
+debugger: it writes all weights, gradients and layer outputs of every tenth step to .npy files before it continues.
 The overhead of an arm is its time for a block over that of the plain arm for the same block, in percent, by the clock
-and by processor time, which other work on the machine disturbs less.
+and by processor time, which other work on the machine disturbs less. The arm `again` is a second plain arm: what it
+shows is the error of the measurement.
 """
 
 from __future__ import annotations
@@ -29,9 +31,12 @@ from torch import nn
 from torchvision.models import resnet18
 
 from clearsight.debugger.hook import Hook
+from clearsight.models.families.tiny import Tiny
 
 BLOCK = 10
 PLANNED = 500
+ARMS = ("again", "light", "full", "raw")  # beside the plain one
+_CLASSES = 1000
 
 
 class Arm:
@@ -107,16 +112,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its default")
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--depth", nargs="+", default=["light", "full", "raw"], choices=("light", "full", "raw"))
+    parser.add_argument("--network", default="resnet18", choices=("resnet18", "tiny"))
+    parser.add_argument("--depth", nargs="+", default=list(ARMS), choices=ARMS)
     args = parser.parse_args()
     device = torch.device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f"{machine()}; {torch.cuda.get_device_name(device) if device.type == 'cuda' else 'no GPU used'}")
-    model = resnet18().to(device)
+    model = (resnet18() if args.network == "resnet18" else Tiny(_CLASSES)).to(device)
     images = torch.randn(args.batch, 3, args.size, args.size, device=device)
-    labels = torch.randint(0, 1000, (args.batch,), device=device)
+    labels = torch.randint(0, _CLASSES, (args.batch,), device=device)
     with tempfile.TemporaryDirectory() as folder:
         arms = [Arm(name, model, Path(folder)) for name in ("plain", *args.depth)]
         seconds = np.zeros((len(arms), args.blocks * BLOCK, 2))
@@ -136,7 +142,7 @@ def main() -> None:
 def report(names: list[str], seconds: np.ndarray, args: argparse.Namespace) -> None:
     """Print the overhead of each arm. seconds: (arms, steps, 2), clock and processor; the first arm is plain."""
     blocks = seconds.reshape(len(names), args.blocks, BLOCK, 2).sum(2)
-    print(f"resnet18, batch {args.batch}, {args.size} px, {torch.get_num_threads()} threads, {args.device}")
+    print(f"{args.network}, batch {args.batch}, {args.size} px, {torch.get_num_threads()} threads, {args.device}")
     print(f"plain: {spread(list(1000 * blocks[0, :, 0] / BLOCK))} ms per step, blocks of {BLOCK} steps")
     saved = np.arange(2, seconds.shape[1] + 2) % BLOCK == 0
     for name, arm_blocks, arm_seconds in zip(names[1:], blocks[1:], seconds[1:], strict=True):

@@ -3,16 +3,18 @@
     python benchmarks/default_recipe.py [--only intel-scenes-200,default] [--seeds 3] [--json results.jsonl]
 
 Arms: the default; --freeze backbone; the default before it depended on anything (`before`: the whole network at 1e-3);
-both phases whatever the number of images (`two phases`); and the defaults of fastai, timm's train script and AutoGluon
-as plain loops (benchmarks/default_loops.py, which says what they leave out: none of these libraries is installed).
-Every arm gets the same training images (benchmarks/default_data.py), holds out what it wants of them, and is measured
-once on the same test images. clearsight also scans the images, calibrates, exports to ONNX and writes its report; it
-starts without a cache. The seed draws the sample of 200 images, the split and all that is random in the training.
+both phases at small rates, whatever the head leaves (`two phases`); and the defaults of fastai, timm's train script and
+AutoGluon as plain loops (benchmarks/default_loops.py, which says what they leave out: none of these libraries is
+installed). Every arm gets the same training images (benchmarks/default_data.py), holds out what it wants of them, and
+is measured once on the same test images. clearsight also scans the images, calibrates, exports to ONNX and writes its
+report; it starts without a cache. The seed draws the sample of 200 images, the split and all that is random in the
+training.
 
 Results are appended to the JSON-lines file as they come, and what is there already is not run again: the file beside
-this script has those of one core (`taskset -c 0`). "processor" are the seconds of user and system of the whole process;
-unlike "seconds" they depend little on what else runs. The interval is
-Wilson's 95 % interval over the test images of all seeds together; it ignores that seeds share their test images.
+this script has those of one core (`taskset -c 0` or 1). "processor" are the seconds of user and system of the whole
+process; unlike "seconds" they depend little on what else runs. The rows of 200 images are from a time when the machine
+was about half as fast, so they compare among themselves. The interval is Wilson's 95 % interval over the test images of
+all seeds together; it ignores that seeds share their test images.
 """
 
 from __future__ import annotations

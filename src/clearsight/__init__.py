@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from clearsight.api.deployment import benchmark as benchmark
     from clearsight.api.deployment import export as export
     from clearsight.api.deployment import load as load
     from clearsight.api.deployment import models as models
     from clearsight.api.deployment import predict as predict
     from clearsight.api.deployment import serve as serve
+    from clearsight.api.deployment import transform as transform
+    from clearsight.api.endpoints import deploy as deploy
+    from clearsight.api.endpoints import endpoint as endpoint
     from clearsight.api.inspection import compare as compare
     from clearsight.api.inspection import data as data
     from clearsight.api.inspection import debug as debug
@@ -48,9 +52,12 @@ _PUBLIC = {
     "Recipe": "clearsight.core.recipe:Recipe",
     "Rule": "clearsight.core.rule:Rule",
     "Run": "clearsight.workflow.results.run:TrainedRun",
+    "benchmark": "clearsight.api.deployment:benchmark",
     "compare": "clearsight.api.inspection:compare",
     "data": "clearsight.data",
     "debug": "clearsight.api.inspection:debug",
+    "deploy": "clearsight.api.endpoints:deploy",
+    "endpoint": "clearsight.api.endpoints:endpoint",
     "evaluate": "clearsight.api.inspection:evaluate",
     "export": "clearsight.api.deployment:export",
     "knob": "clearsight.core.settings:setting",
@@ -65,6 +72,7 @@ _PUBLIC = {
     "serve": "clearsight.api.deployment:serve",
     "setting": "clearsight.core.settings:setting",
     "train": "clearsight.api.training:train",
+    "transform": "clearsight.api.deployment:transform",
     "tune": "clearsight.api.training:tune",
 }
 

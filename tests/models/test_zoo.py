@@ -11,7 +11,7 @@ import torch
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.core.recipe import UNTRAINED_MODELS
 from clearsight.models.providers.builtin import PROVIDER
-from clearsight.models.zoo import ModelSpec, build, names
+from clearsight.models.zoo import ModelSpec, build, names, reset_head
 
 
 def test_names_of_all_collections_without_building_anything() -> None:
@@ -105,3 +105,15 @@ def test_importing_the_zoo_loads_no_model_collection() -> None:
 
 def test_models_without_pretrained_weights_are_known_before_a_network_is_built() -> None:
     assert set(UNTRAINED_MODELS) == set(PROVIDER.names())
+
+
+@pytest.mark.parametrize(("model", "head"), [("tiny", ()), ("tiny", (8,)), ("timm/resnetv2_50", ())])
+def test_a_reset_head_is_the_one_that_the_network_began_with(model: str, head: tuple[int, ...]) -> None:
+    spec = ModelSpec(model=model, classes=4, head=head, dropout=0.1, seed=3)
+    network = build(spec)
+    first = {name: tensor.clone() for name, tensor in network.model.state_dict().items()}
+    with torch.no_grad():
+        for parameter in network.head_parameters():
+            parameter.add_(1)
+    reset_head(network, spec)
+    assert all(torch.equal(tensor, first[name]) for name, tensor in network.model.state_dict().items())

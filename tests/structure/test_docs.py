@@ -124,10 +124,10 @@ def test_every_flag_that_is_named_exists() -> None:
     others = {"--nproc-per-node", "--data-binary", "--out", "--resume", "--recipe", "--help", "--version"}
     parameters = re.findall(r"^    (\w+): Annotated", source, flags=re.MULTILINE)
     others |= {"--" + name.replace("_", "-") for name in parameters}
-    others |= set(re.findall(r'typer\.Option\(\s*"(--[a-z-]+)"', source))
+    others |= set(re.findall(r'typer\.Option\(\s*"(--[a-z0-9-]+)"', source))
     others |= {"--index-url", "--bs"}  # of pip, and of fastai
     own = re.sub(r"^## Words of other tools$.*?(?=^## |\Z)", "", TEXT, flags=re.MULTILINE | re.DOTALL)
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", own))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", own))
     assert sorted(named - flags - others) == []
 
 

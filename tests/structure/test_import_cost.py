@@ -29,6 +29,7 @@ def test_help_loads_no_command() -> None:
     [
         "clearsight.workflow.serve",
         "clearsight.workflow.predict",
+        "clearsight.workflow.transform.transform",
         "clearsight.workflow.evaluate",
         "clearsight.workflow.audit",
         "clearsight.workflow.tune",
@@ -36,6 +37,7 @@ def test_help_loads_no_command() -> None:
         "clearsight.cli.commands.tune",
         "clearsight.cli.commands.serve",
         "clearsight.cli.commands.predict",
+        "clearsight.cli.commands.transform",
         "clearsight.cli.commands.train",
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clearsight.core.bundle import calibration_text
 from clearsight.core.errors import EmptyInput
 from clearsight.core.probabilities import calibrated, confidence, softmax
 from clearsight.training import metrics
@@ -66,6 +67,16 @@ def test_without_errors_confidence_is_never_raised(n: int, classes: int, scale: 
     found = calibrate(logits, logits.argmax(axis=1))
     assert found.errors == 0
     assert found.temperature == 1.0
+
+
+def test_images_that_may_have_been_trained_on_never_raise_confidence() -> None:
+    logits, labels = labelled(4000)
+    assert calibrate(logits / 4, labels).temperature < 0.5
+    found = calibrate(logits / 4, labels, may_be_trained=True)
+    assert found.temperature == 1
+    words = "not calibrated: the weights may have been trained on the 4,000 validation images"
+    assert calibration_text(found.temperature, found.to_json()) == words
+    assert calibrate(logits * 4, labels, may_be_trained=True).temperature == calibrate(logits * 4, labels).temperature
 
 
 def test_the_confidence_of_a_model_that_is_mostly_wrong_is_never_raised() -> None:

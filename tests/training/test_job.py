@@ -11,6 +11,7 @@ import pytest
 from clearsight.core.recipe import Recipe, TrainSection
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.training.job import EpochSelection, EpochTotals, TrainingPosition
+from clearsight.training.paired_gain import PairedGain
 
 # "position" of a checkpoint that the version before the redesign wrote in the middle of an epoch.
 EARLIER = (
@@ -106,3 +107,53 @@ def test_without_patience_there_is_no_reason_to_stop() -> None:
 def test_json_and_back(valid: list[dict[str, float]]) -> None:
     state = selection(*valid)
     assert EpochSelection.from_json(json.loads(json.dumps(state.to_json()))) == state
+
+
+def gain(value: float, error: float = 0.04) -> PairedGain:
+    return PairedGain(score="accuracy", value=value, error=error, images=100)
+
+
+# The head's best epoch has an accuracy of 0.7; each case is the accuracies of the epochs after it.
+@pytest.mark.parametrize(
+    ("accuracies", "best", "noted"),
+    [
+        ([0.73, 0.72], 1, 0.03),  # more, but not by more than 0.04
+        ([0.65, 0.68], 1, -0.02),  # the better of the two, for the sentence
+        ([0.72, 0.75, 0.73], 3, 0.05),
+        ([0.75, 0.78], 3, 0.08),
+    ],
+)
+def test_an_epoch_that_needs_a_clear_gain(accuracies: list[float], best: int, noted: float) -> None:
+    state = selection(scores(0.7, 1.0))
+    for epoch, accuracy in enumerate(accuracies, start=2):
+        state.add(epoch, scores(accuracy, 1.0), "accuracy", gain(accuracy - 0.7))
+    assert state.best_epoch == best
+    assert state.gain is not None
+    assert state.gain.value == pytest.approx(noted)
+    assert state.is_gain_used == (best > 1)
+    assert EpochSelection.from_json(json.loads(json.dumps(state.to_json()))) == state
+
+
+def test_an_unclear_gain_does_not_replace_a_clear_one() -> None:
+    state = selection(scores(0.7, 1.0))
+    state.add(2, scores(0.75, 1.0), "accuracy", gain(0.05))
+    assert not state.add(3, scores(0.76, 1.0), "accuracy", gain(0.06, error=0.07))
+    assert (state.best_epoch, state.gain, state.is_gain_used) == (2, gain(0.05), True)
+
+
+def test_a_clear_gain_over_the_last_epoch_must_be_better_than_the_best_one_too() -> None:
+    state = selection(scores(0.8, 1.0), scores(0.7, 1.0))
+    assert not state.add(3, scores(0.78, 1.0), "accuracy", gain(0.08))
+    assert (state.best_epoch, state.gain, state.is_gain_used) == (1, gain(0.08), False)
+    assert not state.add(4, scores(0.81, 1.0), "accuracy", gain(0.11, error=0.2))
+    assert (state.best_epoch, state.gain_epoch, state.is_gain_used) == (1, 4, False)
+    assert state.add(5, scores(0.81, 0.9), "accuracy", gain(0.11))
+    assert (state.best_epoch, state.gain_epoch, state.is_gain_used) == (5, 5, True)
+
+
+def test_progress_without_a_clear_gain_is_progress_for_patience() -> None:
+    state, stale = selection(scores(0.7, 1.0)), []
+    for epoch, accuracy in enumerate((0.5, 0.6, 0.55, 0.71), start=2):
+        state.add(epoch, scores(accuracy, 1.0), "accuracy", gain(accuracy - 0.7))
+        stale.append(state.stale)
+    assert stale == [0, 0, 1, 0]

@@ -215,6 +215,93 @@ def test_two_phases_resume_in_either(tmp_path: Path) -> None:
         assert all(map(torch.equal, weights(whole), weights(resumed))), steps
 
 
+def guarded(this: TrainingJob, *, first: int = 1, broken: float = 0.0, reason: str = "") -> TrainingJob:
+    """Return a job of two phases, the second of which needs a clear gain.
+
+    first: epochs of the first phase.  broken: noise that the second one trains on.
+    """
+    noise = torch.randn(N, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    second = one_phase(this.network, 3, batches=Shuffled(INPUTS + broken * noise))
+    return replace(
+        this,
+        phases=[
+            one_phase(this.network, first),
+            replace(second, only_clear_gain=True, reason_against=lambda valid: reason if valid else ""),
+        ],
+    )
+
+
+def test_a_second_phase_that_needs_a_clear_gain_resumes_exactly(tmp_path: Path) -> None:
+    whole, undisturbed, seen = run(tmp_path / "whole", guarded, lr=0.003)
+    assert undisturbed.gain is not None
+    assert undisturbed.gain.is_clear, "or the test would not show that its epochs can be used"
+    assert undisturbed.gain.value == pytest.approx(undisturbed.valid["accuracy"] - seen.epochs[0].valid["accuracy"])
+    assert undisturbed.best_epoch is not None
+    assert undisturbed.best_epoch > 1
+    for steps in (3, 5, 6, 12):
+        folder = tmp_path / str(steps)
+        run(folder, lambda j, n=steps: replace(guarded(j), stop=StopAfter(n)), lr=0.003)  # type: ignore[misc]
+        resumed, outcome, _ = run(folder, guarded, resume=True, lr=0.003)
+        assert all(map(torch.equal, weights(whole), weights(resumed))), steps
+        assert (outcome.gain, outcome.best_epoch) == (undisturbed.gain, undisturbed.best_epoch)
+
+
+def test_without_a_clear_gain_the_weights_of_the_first_phase_are_kept(tmp_path: Path) -> None:
+    net, outcome, seen = run(tmp_path, lambda j: guarded(j, first=3, broken=50.0), lr=0.05)
+    assert len(seen.epochs) == 6
+    assert outcome.best_epoch is not None
+    assert outcome.best_epoch <= 3
+    assert outcome.valid == seen.epochs[outcome.best_epoch - 1].valid
+    assert outcome.gain is not None
+    assert not outcome.gain.is_clear
+    net.eval()
+    assert float((net(INPUTS).argmax(1) == LABELS).float().mean()) == pytest.approx(outcome.valid["accuracy"])
+
+
+def test_a_phase_with_a_reason_against_it_is_left_out(tmp_path: Path) -> None:
+    def left_out(this: TrainingJob) -> TrainingJob:
+        return guarded(this, reason="the first phase is good enough")
+
+    alone, expected, _ = run(tmp_path / "alone", lambda j: replace(j, phases=guarded(j).phases[:1]))
+    net, outcome, seen = run(tmp_path / "both", left_out)
+    assert [epoch.epoch for epoch in seen.epochs] == [1]
+    assert (outcome.status, outcome.left_out) == (RunStatus.COMPLETED, "the first phase is good enough")
+    assert (outcome.best_epoch, outcome.valid, outcome.gain) == (1, expected.valid, None)
+    assert all(map(torch.equal, weights(alone), weights(net)))
+    # A run that has ended there asks again, and gets the same answer.
+    same, again, after = run(tmp_path / "both", left_out, resume=True)
+    assert (again.status, again.left_out, after.steps) == (RunStatus.COMPLETED, outcome.left_out, [])
+    assert all(map(torch.equal, weights(same), weights(net)))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_phase_that_changes_the_weights_at_its_beginning_resumes_exactly(tmp_path: Path, ema: float) -> None:
+    def fresh(this: TrainingJob) -> TrainingJob:
+        net, (first, second) = this.network, guarded(this).phases
+        assert isinstance(net, nn.Sequential)
+
+        def reset() -> None:
+            with torch.no_grad():
+                net[5].weight.zero_()  # type: ignore[operator, union-attr]
+
+        return replace(this, phases=[first, replace(second, begin=reset)])
+
+    without, _, _ = run(tmp_path / "without", guarded, ema=ema)
+    whole, _, _ = run(tmp_path / "whole", fresh, ema=ema)
+    assert not all(map(torch.equal, weights(without), weights(whole)))
+    for steps in (4, 6, 9):  # 6: before the first step of the second phase
+        folder = tmp_path / str(steps)
+        run(folder, lambda j, n=steps: replace(fresh(j), stop=StopAfter(n)), ema=ema)  # type: ignore[misc]
+        resumed, _, _ = run(folder, fresh, resume=True, ema=ema)
+        assert all(map(torch.equal, weights(whole), weights(resumed))), steps
+
+
+def test_a_reason_against_a_phase_is_not_asked_within_it(tmp_path: Path) -> None:
+    run(tmp_path, lambda j: replace(guarded(j), stop=StopAfter(8)))
+    _, outcome, _ = run(tmp_path, lambda j: guarded(j, reason="too late"), resume=True)
+    assert outcome.left_out == ""
+
+
 def test_the_best_of_the_first_phase_survives_a_worse_second(tmp_path: Path) -> None:
     """Its weights come back whole, the backbone that the second phase changed included."""
 

@@ -216,5 +216,5 @@ def test_a_hook_does_not_change_a_plain_script(shared: Path, tmp_path: Path) -> 
         weights[mode] = torch.load(tmp_path / f"{mode}.pt", weights_only=True)
     assert all(map(torch.equal, weights["watched"], weights["plain"]))
     diagnosis = json_of("debug", tmp_path / "watched")
-    assert root_causes(diagnosis)[0]["rule"] == "LossOnProbabilities"
+    assert root_causes(diagnosis)[0]["rule"] == "LossInputMismatch"  # a softmax before the cross entropy
     assert diagnosis["points"]["loss"]["train"] == 60

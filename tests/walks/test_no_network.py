@@ -112,6 +112,7 @@ def test_no_command_looks_up_a_host(recording: Recording, digits: Path, real_wei
     tiny = f"{digits} --model tiny --weights none --image-size 32 --epochs 1"
     frozen = f"{digits} --model timm/mobilenetv2_100 --weights {real_weights} --freeze backbone --image-size 32"
     image = next((digits / "test").rglob("*.png"))
+    openvino = ["openvino"] if find_spec("openvino") else []
     recording.commands(
         "doctor",
         "models",
@@ -128,11 +129,13 @@ def test_no_command_looks_up_a_host(recording: Recording, digits: Path, real_wei
         f"evaluate frozen {digits}",
         f"predict frozen {image}",
         *(f"export frozen --format {name}" for name in ("bundle", "onnx", "safetensors")),
+        *(f"export frozen --to {name}" for name in ("onnx", "torch-export", *openvino)),
+        "benchmark frozen --seconds 0.1",
         "report whole",
         "report study",
         folder=tmp_path,
     )
-    for runtime in ("onnxruntime", *(["openvino"] if find_spec("openvino") else [])):
+    for runtime in ("onnxruntime", *openvino):
         serve_one_image(recording, image, runtime, tmp_path)
     assert recording.calls == []
     assert recording.files_of_others == []

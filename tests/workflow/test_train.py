@@ -41,13 +41,13 @@ def test_settings_override_the_recipe_file(photos: Path, tmp_path: Path, launche
 
 def test_a_recipe_object_is_not_changed(photos: Path, tmp_path: Path, launches: list[tuple[Any, ...]]) -> None:
     base = Recipe().replace(epochs=3)
-    train(photos, out=tmp_path / "run", recipe=base, epochs=4)
+    train(photos, out=tmp_path / "run", recipe=base, epochs=4, weights="none")
     assert base.train.epochs == 3
     assert launches[0][2].train.epochs == 4
 
 
 def test_a_setting_at_its_default_counts_as_set(photos: Path, tmp_path: Path, launches: list[tuple[Any, ...]]) -> None:
-    train(photos, out=tmp_path / "run", batch_size=Recipe().train.batch_size)
+    train(photos, out=tmp_path / "run", batch_size=Recipe().train.batch_size, weights="none")
     assert "batch_size" not in launches[0][4]  # so that --auto-tune leaves it
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from clearsight.core.bundle import MANIFEST, Bundle
+from clearsight.core.bundle import MACHINES, MANIFEST, Bundle
 from clearsight.core.errors import BadBundle, ClearsightError
+from clearsight.core.exports import is_export_file
 from clearsight.core.files import atomic, write_text
 from clearsight.models.export import to_onnx
 from clearsight.models.network import Network
@@ -49,7 +50,9 @@ def save_weights(network: Network, manifest: Bundle, folder: Path) -> Bundle:
     (folder / MANIFEST).unlink(missing_ok=True)  # while its files change, there is no bundle here
     _write_weights(network.model.state_dict(), manifest, folder / "model.safetensors")
     write_text(folder / "code" / "inference.py", _ENTRY_POINTS)
-    (folder / "model.onnx").unlink(missing_ok=True)
+    for path in folder.iterdir():  # of other weights
+        if is_export_file(path.name) or path.name == MACHINES:
+            path.unlink()
     return manifest.seal(folder)
 
 

@@ -1,4 +1,4 @@
-"""Export to ONNX, so that serving needs no torch; the file is checked against the network before it is written."""
+"""Export to ONNX, so that serving needs no torch, and to torch.export; training checks its ONNX file here."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clearsight.core.errors import BadBundle
+from clearsight.core.errors import BadBundle, as_bad_bundle
 from clearsight.core.files import write_bytes
 from clearsight.core.machine import import_onnxruntime
 from clearsight.models.families.vit import fix_image_size
-from clearsight.models.network import Network, first_line
+from clearsight.models.network import Network
 
 OPSET = 17  # the first with LayerNormalization as one operator; onnxruntime has read it since 1.12
 INPUT, OUTPUT = "images", "logits"
@@ -39,17 +39,34 @@ def to_onnx(network: Network, path: Path, size: int) -> None:
     model = detached(network.model, size)
     # Noise, since an image of one colour would hide errors in convolutions and poolings.
     images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
-    try:
+    with as_bad_bundle(network.name, "it cannot be expressed in ONNX"):
         data = serialise(model, images[:2])
         # One image and several: an exporter may have fixed the size of the batch that it traced (two).
         worst = max(_difference(model, data, batch) for batch in (images[:1], images))
         accepted = worst <= _TOLERANCE or _rounds_alike(model, data, images)  # NaN counts as a difference
-    except Exception as error:  # exporters and runtimes raise error classes of their own
-        reason = first_line(error)[:200].rstrip(".")
-        raise BadBundle(network.name, f"it cannot be expressed in ONNX ({reason})") from error
     if not accepted:
         raise BadBundle(network.name, f"its ONNX file gives other logits than the network (off by {worst:.3g})")
     write_bytes(path, data)
+
+
+def onnx_graph(network: Network, size: int) -> bytes:
+    """Return `network` for images of `size` x `size` as the bytes of an ONNX file; it is not compared with anything.
+
+    Input and output are those of `to_onnx`. Raises BadBundle for a network that ONNX cannot express.
+    """
+    with as_bad_bundle(network.name, "it cannot be expressed in ONNX"):
+        return serialise(detached(network.model, size), torch.zeros(2, 3, size, size))
+
+
+def write_program(network: Network, path: Path, size: int) -> None:
+    """Write `network` for images of `size` x `size` as a program of torch.export (.pt2), with the first axis free.
+
+    Raises BadBundle for a network that torch.export cannot express.
+    """
+    with as_bad_bundle(network.name, "torch.export cannot express it"), silenced():
+        batch = torch.zeros(2, 3, size, size)  # two: torch.export takes a size of one as fixed
+        free = ({0: torch.export.Dim("N", min=1)},)
+        torch.export.save(torch.export.export(detached(network.model, size), (batch,), dynamic_shapes=free), path)
 
 
 def detached(module: nn.Module, size: int) -> nn.Module:
@@ -74,10 +91,10 @@ def serialise(module: nn.Module, example: Tensor) -> bytes:
     legacy one no longer exists or cannot express the network.
     """
     try:
-        with _quiet():
+        with silenced():
             return _traced(module, example)
     except (RuntimeError, TypeError, ValueError, ImportError, AttributeError):  # includes torch.onnx's own
-        with _quiet():
+        with silenced():
             return _exported(module, example)
 
 
@@ -114,7 +131,7 @@ def _exported(module: nn.Module, example: Tensor) -> bytes:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Silence the exporters: they warn about themselves, print progress, and dump whole graphs from C++.
 
     Standard output must stay clean, as it may carry JSON: hence the file descriptors, not only Python's streams.

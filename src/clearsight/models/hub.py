@@ -10,9 +10,10 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from email.message import Message
+from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -45,6 +46,21 @@ def check_reachable(url: str, seconds: float = PROBE_SECONDS) -> None:
     failure = answer[0] if answer else f"no answer within {seconds:g} s"
     if failure:
         raise HubUnreachable(f"{parts.netloc} cannot be reached: {failure}")
+
+
+def check_hugging_face(repositories: Iterable[str] = ()) -> None:
+    """Return if the Hugging Face hub answers and may be asked, or if its cache has one of `repositories`.
+
+    Raises HubUnreachable.
+    """
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    if any((cache / f"models--{repository.replace('/', '--')}").is_dir() for repository in repositories):
+        return
+    if constants.is_offline_mode():
+        raise HubUnreachable("HF_HUB_OFFLINE is set, and the weights are not in the cache of the hub")
+    check_reachable(constants.ENDPOINT)
 
 
 @contextmanager

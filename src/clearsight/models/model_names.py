@@ -46,11 +46,24 @@ def unknown_model(model: str, known: list[str], flag: str = "--model ") -> BadCh
     return BadChoice(f"{flag}{model}", "there is no model of that name", got=got, allowed=known, fix=fix)
 
 
+def source_of(model: str) -> str:
+    """Return the source of the module that registers a model, "" where there is none."""
+    package, name = ("timm", model.removeprefix("timm/")) if model.startswith("timm/") else ("torchvision", model)
+    plain = name.partition(".")[0]
+    return next((source for source in _sources(package, plain) if plain in _REGISTERED.findall(source)), "")
+
+
 def _registered(package: str, name: str = "") -> Iterator[str]:
     """Yield the names that the modules of a package register. name: leave out modules that do not define it."""
+    for source in _sources(package, name):
+        yield from _REGISTERED.findall(source)
+
+
+def _sources(package: str, name: str) -> Iterator[str]:
+    """Yield the sources of the modules of a package that define a function whose name begins with `name`."""
     spec = find_spec(package)  # of a package that is no part of another one: this imports nothing
     for root in (spec.submodule_search_locations or ()) if spec is not None else ():
         for path in sorted((Path(root) / "models").glob("*.py")):
             source = path.read_text(encoding="utf-8")
             if f"def {name}" in source:
-                yield from _REGISTERED.findall(source)
+                yield source

@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from clearsight.core.errors import BadValue, WeightsUnavailable
+from clearsight.core.errors import BadValue
 from clearsight.core.preprocess import Preprocess
 from clearsight.models.checkpoints import Checkpoint, read_pickled, short
 from clearsight.models.hub import HubUnreachable
 from clearsight.models.providers import ModelProvider
-from clearsight.models.weights_file import candidates, check_file, classes_of
+from clearsight.models.weights_file import candidates, check_file, classes_of, unavailable
 
 _SHOWN = 3  # keys named as examples in an error
 
@@ -135,11 +135,7 @@ def _downloaded(provider: ModelProvider, name: str, folders: Sequence[Path]) -> 
     if tensors is not None or name == "tiny":  # tiny exists to be trained from scratch
         origin = "random weights (tiny has no pretrained ones)" if tensors is None else f"pretrained {model}"
         return PretrainedWeights(tensors=tensors, preprocess=provider.preprocess(name), origin=origin)
-    searched = " or ".join(str(folder) for folder in folders) or "no folder (none is set)"
-    file = f"{model.rpartition('/')[2]}.safetensors"
-    problem = f"{reason}, and there is no file for {model}. Looked for {file} in {searched}"
-    fix = "Put the file there, pass --weights FILE, or pass --weights none to start from random."
-    raise WeightsUnavailable("weights", problem, fix=fix)
+    raise unavailable(model, folders, reason)
 
 
 def _unreachable() -> tuple[type[Exception], ...]:

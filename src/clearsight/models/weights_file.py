@@ -5,11 +5,11 @@ Without torch, so that they can be listed, and a wrong path said, at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clearsight.core.bundle import MANIFEST
-from clearsight.core.errors import BadValue, ClearsightError, NotFound, nearest
+from clearsight.core.errors import BadValue, ClearsightError, NotFound, WeightsUnavailable, nearest
 from clearsight.core.files import read_json
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
@@ -51,6 +51,15 @@ def check_file(path: Path) -> None:
     if path.suffix != ".safetensors" and path.suffix not in PICKLED:
         problem = f"files of type {path.suffix or 'none'} cannot be read, only .safetensors and .pth"
         raise BadValue(f"--weights {path}", problem)
+
+
+def unavailable(model: str, folders: Sequence[Path], reason: str) -> WeightsUnavailable:
+    """Return the error for default weights that are in none of `folders`. reason: why they are not downloaded."""
+    searched = " or ".join(str(folder) for folder in folders) or "no folder (none is set)"
+    file = f"{model.rpartition('/')[2]}.safetensors"
+    problem = f"{reason}, and there is no file for {model}. Looked for {file} in {searched}"
+    fix = "Put the file there, pass --weights FILE, or pass --weights none to start from random."
+    return WeightsUnavailable("weights", problem, fix=fix)
 
 
 def classes_of(path: Path) -> tuple[str, ...] | None:

@@ -22,6 +22,8 @@ from clearsight.models.network import Network, evaluating
 from clearsight.models.providers import PROVIDERS, ModelProvider
 from clearsight.models.weights import PretrainedWeights, load, resolve
 
+_FLATTEN = "flatten"  # layer in front of a head that takes the place of a convolution
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
@@ -58,9 +60,8 @@ def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
     fixed = frozenset(key for key, parameter in model.named_parameters() if not parameter.requires_grad)
     dissection = dissect(model)
     features = classifier_inputs(model, spec.model, dissection.head)
-    head = build_head(features, spec.classes, spec.head, spec.dropout, spec.seed)
-    if isinstance(model.get_submodule(dissection.head), nn.Conv2d):  # it reads (N, D, 1, 1), so the head must too
-        head = nn.Sequential(OrderedDict(flatten=nn.Flatten(), linear=head))
+    # A convolution reads (N, D, 1, 1), so the head in its place must too.
+    head = _new_head(features, spec, flatten=isinstance(model.get_submodule(dissection.head), nn.Conv2d))
     model.set_submodule(dissection.head, head)
     saved_head: Mapping[str, torch.Tensor] = {}
     if pretrained.tensors is not None:
@@ -81,6 +82,18 @@ def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
     if len(dissection.stages) == 1:  # cut by the last resort, `whole`
         _check_whole(network)
     return network
+
+
+def reset_head(network: Network, spec: ModelSpec) -> None:
+    """Put the random weights into the head that `build` gave it. spec: the one that the network was built from."""
+    flatten = _FLATTEN in dict(network.head.named_children())
+    network.head.load_state_dict(_new_head(network.features, spec, flatten=flatten).state_dict())
+
+
+def _new_head(features: int, spec: ModelSpec, *, flatten: bool) -> nn.Module:
+    """Return the head of a specification. flatten: for a model whose last features are (N, D, 1, 1)."""
+    head = build_head(features, spec.classes, spec.head, spec.dropout, spec.seed)
+    return nn.Sequential(OrderedDict([(_FLATTEN, nn.Flatten()), ("linear", head)])) if flatten else head
 
 
 def names() -> list[str]:

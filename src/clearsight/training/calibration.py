@@ -24,6 +24,7 @@ class Calibration:
 
     loss_before, loss_after: mean cross-entropy of them in nats, of the logits and of the calibrated ones.
     low, typical: confidences between which a temperature below 1 comes into effect; see core.probabilities.calibrated.
+    may_be_trained: an earlier training may have learned from the images.
     """
 
     temperature: float
@@ -33,13 +34,14 @@ class Calibration:
     loss_after: float
     low: float
     typical: float
+    may_be_trained: bool = False
 
     def to_json(self) -> dict[str, float]:
-        """Return the fields."""
-        return asdict(self)
+        """Return the fields; `may_be_trained` only where it is true."""
+        return {name: value for name, value in asdict(self).items() if value is not False}
 
 
-def calibrate(logits: Floats, labels: Ints) -> Calibration:
+def calibrate(logits: Floats, labels: Ints, *, may_be_trained: bool = False) -> Calibration:
     """Return the temperature that N validation images support; 1 when they do not contradict 1.
 
     The cross-entropy of a few images, or of images without an error, is smallest at extreme temperatures, which ruin
@@ -47,7 +49,9 @@ def calibrate(logits: Floats, labels: Ints) -> Calibration:
     of 80 % confidence. Without errors it is never below 1, since nothing then tells how often the model is wrong, nor
     where most images are classified wrongly, since the confidence of such a model separates no images.
 
-    logits: (N, C).  labels: (N,) in [0, C).  Raises BadShape or EmptyInput.
+    logits: (N, C).  labels: (N,) in [0, C).  may_be_trained: an earlier training may have learned from these images.
+    Then they say nothing about the confidence in new ones, and T is never below 1.
+    Raises BadShape or EmptyInput.
     Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2, "temperature scaling"; Wilks
     1938 for the interval from the likelihood.
     """
@@ -59,9 +63,9 @@ def calibrate(logits: Floats, labels: Ints) -> Calibration:
         return cross_entropy(divided(logits, temperature, shares), labels)
 
     temperature = _nearest_to_one(lambda logarithm: loss(float(np.exp(logarithm))) * len(labels))
-    if not errors or 2 * errors > len(labels):
+    if may_be_trained or not errors or 2 * errors > len(labels):
         temperature = max(temperature, 1.0)
-    return Calibration(temperature, len(labels), errors, before, loss(temperature), low, typical)
+    return Calibration(temperature, len(labels), errors, before, loss(temperature), low, typical, may_be_trained)
 
 
 def _nearest_to_one(loss: Callable[[float], float]) -> float:

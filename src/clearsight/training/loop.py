@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 
+import torch
 from torch import Tensor
 
 from clearsight.core.events import EpochRecord, ObserverList, RunStatus, StepRecord
@@ -20,10 +21,12 @@ from clearsight.training.batches import Batch
 from clearsight.training.checkpoint import CheckpointWriter, load_into, under
 from clearsight.training.job import Phase, TrainingJob, TrainingPosition, TrainingResult
 from clearsight.training.optim import rate
+from clearsight.training.paired_gain import paired_gain
 from clearsight.training.scoring import validate
 from clearsight.training.step import PendingSteps, TrainingStep, trained_tensors
 
 _EPOCH_CHECKPOINT_SECONDS = 10.0  # epochs shorter than this share a checkpoint: writing must not outweigh training
+_REFERENCE = "selection/reference"  # tensor of a checkpoint: EpochSelection.reference
 _STATUSES = {  # any other reason leaves the run interrupted: it can be resumed
     StopKind.DIVERGED: RunStatus.DIVERGED,
     StopKind.TIME_LIMIT: RunStatus.STOPPED_EARLY,
@@ -78,18 +81,23 @@ class Training:
         """Continue from the newest checkpoint; raises NotResumable when there is no usable one."""
         tensors, state = self.writer.read_newest()
         self.position = TrainingPosition.from_json(state["position"])
+        if (reference := tensors.get(_REFERENCE)) is not None:
+            self.position.selection.reference = reference.numpy()
         self._step.load_state(tensors, state)
         self._moments = under(tensors, "optimizer/")
 
     def run(self) -> TrainingResult:
         """Train to the end, to a stop, or to a loss that is not finite."""
-        selection, last = self.position.selection, 0
+        selection, last, reason_against = self.position.selection, 0, ""
         stop: StopReason | None = None
         for phase in self.job.phases:
             first, last = last + 1, min(last + phase.epochs, self.job.epochs)
-            if self.position.epoch <= last:
+            if (self.position.epoch, self.position.batch) == (first, 0) and first <= last:
+                # A resumed training that stands here asks again, and gets the same answer from the same scores.
+                reason_against = phase.reason_against(selection.best_valid)
+            if self.position.epoch <= last and not reason_against:
                 stop = self._phase(phase, first, last)
-            if stop:
+            if stop or reason_against:
                 break
         stop = stop or selection.patience_stop(self.job.recipe.train)
         status = RunStatus.COMPLETED if stop is None else _STATUSES.get(stop.kind, RunStatus.INTERRUPTED)
@@ -103,6 +111,9 @@ class Training:
             best_epoch=selection.best_epoch or None,
             valid=selection.best_valid,
             images_per_second=self._images / self._seconds if self._seconds else None,
+            left_out=reason_against,
+            gain=selection.gain,
+            is_gain_used=selection.is_gain_used,
         )
 
     def _phase(self, phase: Phase, first: int, last: int) -> StopReason | None:
@@ -111,6 +122,9 @@ class Training:
             # A new phase has a new optimizer, right after resuming too: stored moments are those of the phase before.
             self._moments = {}
             self.position.phase_step = self.position.selection.stale = 0  # each phase has its schedule and patience
+            if phase.begin is not None:
+                phase.begin()
+                self._step.restart_average()  # of weights that are gone
         self._step.begin(phase, self._moments)
         self._moments = {}
         with self.job.watcher.watching(phase.name, phase.model, self._step.optimizer):
@@ -175,10 +189,7 @@ class Training:
         """Validate, select and announce the epoch. speed: images/s."""
         position = self.position
         train_scores = position.totals.scores()
-        valid = validate(self.job, phase, position, self._step.averaged()) if phase.valid is not None else {}
-        best = position.selection.add(position.epoch, valid, self.job.recipe.train.monitor)
-        if best:
-            self.writer.best = self._step.result()
+        valid, best = self._select(phase)
         record = EpochRecord(
             epoch=position.epoch,
             epochs=self.job.epochs,
@@ -194,6 +205,25 @@ class Training:
         self._observers.on_epoch(record)
         position.begin_epoch()
         self._save_if_due(min(_EPOCH_CHECKPOINT_SECONDS, self.job.recipe.train.checkpoint_every))
+
+    def _select(self, phase: Phase) -> tuple[Mapping[str, float], bool]:
+        """Validate; return the scores ({} without a validation split), and True if the epoch is the best so far."""
+        position, monitor = self.position, self.job.recipe.train.monitor
+        selection, gain = position.selection, None
+        if phase.valid is None:
+            valid: Mapping[str, float] = {}
+            best = selection.add(position.epoch, valid, monitor)
+        else:
+            found = validate(self.job, phase, position, self._step.averaged())
+            valid = found.scores
+            if phase.only_clear_gain and selection.reference is not None:
+                gain = paired_gain(selection.reference, found.logits, found.labels, monitor)
+            best = selection.add(position.epoch, valid, monitor, gain)
+            if not phase.only_clear_gain and any(other.only_clear_gain for other in self.job.phases):
+                selection.reference = found.logits
+        if best:
+            self.writer.best = self._step.result()
+        return valid, best
 
     def _stop_reason(self) -> StopReason | None:
         """Return why a rank must stop, the same on all ranks; None when none must."""
@@ -214,4 +244,7 @@ class Training:
     def save(self) -> None:
         """Write everything that is needed to continue from here."""
         with self.job.stopwatch.span("checkpoint", self.position.step, self.position.epoch):
-            self.writer.write(self.position.to_json(), *self._step.state())
+            tensors, state = self._step.state()
+            if self.position.selection.reference is not None:
+                tensors[_REFERENCE] = torch.from_numpy(self.position.selection.reference)
+            self.writer.write(self.position.to_json(), tensors, state)

@@ -16,16 +16,26 @@ Ints = npt.NDArray[np.integer[Any]]
 
 def cross_entropy(logits: Floats, labels: Ints) -> float:
     """Return the mean negative log likelihood in nats, neither weighted nor smoothed."""
+    return float(np.mean(image_losses(logits, labels)))
+
+
+def image_losses(logits: Floats, labels: Ints) -> npt.NDArray[np.float64]:
+    """Return the negative log likelihood of each image in nats, (N,)."""
     _fit(logits, labels)
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)  # as in softmax
     log_sum = np.log(np.exp(shifted).sum(axis=1))
-    return float(np.mean(log_sum - shifted[np.arange(len(labels)), labels]))
+    return np.asarray(log_sum - shifted[np.arange(len(labels)), labels])
 
 
 def accuracy(logits: Floats, labels: Ints) -> float:
     """Return the share of images whose largest logit is that of the true class."""
+    return float(np.mean(correct(logits, labels)))
+
+
+def correct(logits: Floats, labels: Ints) -> npt.NDArray[np.bool_]:
+    """Return (N,), True for each image whose largest logit is that of the true class."""
     _fit(logits, labels)
-    return float(np.mean(logits.argmax(axis=1) == labels))
+    return np.asarray(logits.argmax(axis=1) == labels)
 
 
 def top_k(logits: Floats, labels: Ints, k: int) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -17,10 +18,19 @@ from clearsight.training.distributed import World
 from clearsight.training.job import Phase, TrainingJob, TrainingPosition
 
 
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Scores on the validation split, and what they were computed from: logits (N, C) and labels (N,)."""
+
+    scores: Mapping[str, float]
+    logits: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+
 def validate(
     job: TrainingJob, phase: Phase, position: TrainingPosition, averaged: AbstractContextManager[None]
-) -> dict[str, float]:
-    """Return the scores of a phase's model on its validation split, which it must have.
+) -> Validation:
+    """Measure a phase's model on its validation split, which it must have.
 
     averaged: within it the network holds the weights to validate. The model is left in training mode.
     """
@@ -34,7 +44,7 @@ def validate(
             logits, labels = outputs(phase.model, phase.valid, partial(autocast, job.device, job.precision), job.world)
         job.watcher.after_forward(logits, labels, np.arange(len(labels)))
         phase.train_mode()
-        return metrics.scores(logits, labels)
+        return Validation(scores=metrics.scores(logits, labels), logits=logits, labels=labels)
 
 
 @torch.no_grad()

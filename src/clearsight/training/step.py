@@ -63,6 +63,11 @@ class TrainingStep:
         assert self._optimizer is not None, "no phase has begun"
         return self._optimizer
 
+    def restart_average(self) -> None:
+        """Begin the running average of the weights, if any, with the weights as they are now."""
+        if self.average is not None:
+            self.average = AveragedWeights(self._trained.current(), self._job.recipe.train.ema)
+
     def begin(self, phase: Phase, moments: Mapping[str, Tensor] | None = None) -> None:
         """Prepare for the steps of a phase. moments: of its optimizer, as `optimizer_state` returned them."""
         groups = phase.enter()

@@ -9,22 +9,25 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from clearsight.core.dataset import Dataset, Pixels, Split
-from clearsight.core.errors import BadChoice, BadImage
+from clearsight.core.dataset import Dataset, Notice, Pixels, Split
+from clearsight.core.errors import BadChoice, BadImage, BadValue
 from clearsight.core.files import write_text
+from clearsight.core.label_check import LabelCheck
 from clearsight.core.recipe import DataSection, Recipe
 from clearsight.data.audit import Audit
 from clearsight.data.audit import audit as audit_scan
 from clearsight.data.decode import decode
-from clearsight.data.scan import Scan, ScannedImage
+from clearsight.data.scan import Scan, ScannedImage, drop_bad_images
 from clearsight.workflow.display.text import audit_lines
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset, with_value_range
 from clearsight.workflow.results.figures import check_plotly, images_figure, standalone
 from clearsight.workflow.results.html import facts_html, table_html
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they load plotly and torch
     import plotly.graph_objects as go
+
+    from clearsight.workflow.run.label_check import FeatureCheck
 
 _EXAMPLES, _EXAMPLES_PER_CLASS = 96, 8  # images of classes on the page: in all, and of one class at most
 _EXTREMES = 8  # images of a kind on the page
@@ -37,16 +40,20 @@ _HTML_CLASSES = 24  # in a notebook
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AuditResult:
-    """A dataset, the scan of its images, their audit, and the settings that they are read by."""
+    """A dataset, the scan of its images, their audit, and the settings that they are read by.
+
+    features: the check of its labels by features, where it was asked for.
+    """
 
     dataset: Dataset
     scan: Scan
     found: Audit
     section: DataSection
+    features: FeatureCheck | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape of `clearsight data --json`."""
-        return self.found.to_json()
+        return {**self.found.to_json(), **(self.features.to_json() if self.features is not None else {})}
 
     def plot(self, what: str = "classes", *, count: int = 8, split: str = "train") -> go.Figure:
         """Return a Plotly figure: "classes", the images of each class by split, or "images", some with their class.
@@ -72,7 +79,7 @@ class AuditResult:
         splits, classes = values["splits"], values["classes"][:_HTML_CLASSES]
         rows = [(name, *(f"{splits[split].get(name, 0):,}" for split in splits)) for name in classes]
         rows.append(("total", *(f"{sum(counts.values()):,}" for counts in splits.values())))
-        kinds = ("corrupt", "duplicates", "near_duplicates", "leaks", "small", "rotated")
+        kinds = ("corrupt", "duplicates", "near_duplicates", "flipped", "leaks", "small", "rotated")
         found = [(kind.replace("_", "-"), f"{len(values[kind]):,}" if values[kind] else "") for kind in kinds]
         more = len(values["classes"]) - len(classes)
         facts = [("classes", f"{len(values['classes'])}" + (f", {more} not shown" if more else "")), *found]
@@ -186,13 +193,38 @@ def audit(
     recipe: Recipe | None = None,
     paths: Paths | None = None,
     progress: Progress = quiet,
+    label_errors: bool = False,
     **settings: Any,
 ) -> AuditResult:
-    """Read every image at `data` once and return what is there and what looks wrong; settings as in `train`."""
+    """Read every image at `data` once and return what is there and what looks wrong; settings as in `train`.
+
+    label_errors: check the labels too, by the features of the recipe's model and weights.
+    Raises BadValue for a model or weights without it, and what `check_by_features` raises.
+    """
+    if not label_errors and (unused := [name for name in ("model", "weights") if name in settings]):
+        problem = "an audit uses no network, except to check labels"
+        raise BadValue(f"--{unused[0]}", problem, fix=f"Add --label-errors, or leave --{unused[0]} out.")
     recipe = (recipe or Recipe()).replace(**settings)
     section = recipe.data
     dataset = list_dataset(Path(data).expanduser().resolve(), section, recipe.train.seed)
-    scan = scan_dataset(dataset, section, paths or Paths.of({}), progress)
+    paths = paths or Paths.of({})
+    scan = scan_dataset(dataset, section, paths, progress)
     dataset, section = with_value_range(dataset, scan, section)
     found = audit_scan(dataset, scan, section.image_size or _INPUT_SIZE)
-    return AuditResult(dataset=dataset, scan=scan, found=found, section=section)
+    checked = None
+    if label_errors:
+        from clearsight.workflow.run.label_check import check_by_features
+
+        good = drop_bad_images(dataset, scan, "skip")
+        recipe = recipe.replace(value_range=section.value_range)
+        checked = check_by_features(good, recipe, paths, progress)
+        found = replace(found, warnings=(*found.warnings, *label_warnings(checked.labels)))
+    return AuditResult(dataset=dataset, scan=scan, found=found, section=section, features=checked)
+
+
+def label_warnings(check: LabelCheck) -> list[Notice]:
+    """Return the notice about noisy labels, if they are."""
+    if not check.noisy:
+        return []
+    text = f"Label noise: {check.sentence()}. Check the labels listed as suspects."
+    return [Notice(code="label-noise", text=text, paths=tuple(suspect.path for suspect in check.suspects))]

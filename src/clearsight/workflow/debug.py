@@ -18,7 +18,7 @@ from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.saved_tensor import SavedTensor
 from clearsight.workflow.display.text import diagnosis_lines
-from clearsight.workflow.results.html import facts_html, table_html
+from clearsight.workflow.results.html import facts_html
 from clearsight.workflow.run.rules import ALL_RULES, findings_json
 
 
@@ -37,20 +37,21 @@ class Diagnosis:
         return "\n".join(diagnosis_lines(self.findings))
 
     def _repr_html_(self) -> str:
-        rows = [
-            (finding.rule, finding.severity.value, finding.cause, flags(finding.fix) or finding.advice)
-            for finding in self.findings
-            if finding.found
-        ]
-        table = table_html(("rule", "severity", "cause", "fix"), rows) if rows else ""
+        # Two columns: four would leave a phone a word a line.
+        rows = [(finding.severity.value, _sentence(finding)) for finding in self.findings if finding.found]
         counts = Counter(finding.verdict.value.replace("-", " ") for finding in self.findings)
         facts = [("verdicts", ", ".join(f"{number} {verdict}" for verdict, number in counts.items()))]
-        return facts_html("Diagnosis", facts, table)
+        return facts_html("Diagnosis", [*facts, *rows])
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape of `clearsight debug --json`; a value that is not finite is null."""
         points = {name: {**modes} for name, modes in self.points.items()}
         return {"findings": findings_json(self.findings), "points": points}
+
+
+def _sentence(finding: Finding) -> str:
+    fix = flags(finding.fix) or finding.advice
+    return f"{finding.rule}: {finding.cause}{f'. Fix: {fix}' if fix else ''}"
 
 
 def debug(path: str | Path, *, rules: str = "default", rule: Sequence[str] = ()) -> Diagnosis:

@@ -16,12 +16,14 @@ from clearsight.workflow.paths import Paths
 
 EXTRAS = {  # extra of clearsight -> what it is for
     "openvino": "frozen networks are computed twice as fast; serve --runtime openvino",
+    "int8": "export --to openvino --quantize int8",
     "parquet": "datasets in Parquet files",
     "tensorboard": "debug export --tensorboard",
     "lightning": "the debugger in a Lightning Trainer",
     "huggingface": "the debugger in a Hugging Face Trainer",
     "dashboard": "optuna-dashboard on the studies of clearsight tune",
     "ray": "tune --on ray",
+    "ray-serve": "deploy --on ray",
 }
 _PACKAGES = ("clearsight", "torch", "torchvision", "timm", "numpy", "pillow", "onnx", "onnxruntime", "scikit-learn")
 _LITTLE_DISK = 5 << 30  # bytes: checkpoints and features of one long run

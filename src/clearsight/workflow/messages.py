@@ -202,6 +202,9 @@ class LogWriter(NullObserver):
     def on_resolved(self, finding: Finding) -> None:
         self._write(*finding_lines(finding))
 
+    def on_remark(self, remark: str) -> None:
+        self._write(f"note     {remark}")
+
     def on_failed_step(self, failed: FailedStep) -> None:
         self._write(*failed_step_lines(failed.to_json()), *failed.traceback.splitlines())
 

@@ -9,11 +9,15 @@ from typing import Any
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.format import count
-from clearsight.core.machine import cores, hardware
+from clearsight.core.machine import machine_name
 from clearsight.models.catalogue import Catalogue, ModelFacts, matching, weights_at_hand
 from clearsight.models.weights_file import on_disk
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, quiet
+from clearsight.workflow.results.html import facts_html, table_html
+
+_HEAD = ("model", "parameters", "input", "licence", "weights", "train", "head only")
+_RIGHT = (1, 2, 5, 6)  # columns of numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,25 +60,30 @@ class ModelList(Sequence[ListedModel]):
     def __repr__(self) -> str:
         return "\n".join(self.lines())
 
+    def _repr_html_(self) -> str:
+        table = table_html(_HEAD, [_cells(row) for row in self.rows], right=_RIGHT)
+        return facts_html(f"Models {self.pattern}", [("", note) for note in self._notes()], table)
+
     def lines(self) -> list[str]:
         """Return the table for people."""
-        head = ("model", "parameters", "input", "licence", "weights", "train", "head only")
-        rows = [head, *(_cells(row) for row in self.rows)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-        right = (1, 2, 5, 6)
+        rows = [_HEAD, *(_cells(row) for row in self.rows)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
         lines = [
             "  ".join(
-                cell.rjust(width) if column in right else cell.ljust(width)
+                cell.rjust(width) if column in _RIGHT else cell.ljust(width)
                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in rows
         ]
+        return [*lines, "", *self._notes()]
+
+    def _notes(self) -> list[str]:
         notes = [f"and {self.more:,} more: --limit N or --all lists them, a pattern such as 'resnet*' narrows them"]
         if any(row.train is not None and not row.measured for row in self.rows):
             notes.append("speed in images/s; ~ marks an estimate from other models on this machine, --measure measures")
         elif self.rows:
             notes.append("speed in images/s, measured on this machine")
-        return [*lines, "", *(notes if self.more else notes[1:])]
+        return notes if self.more else notes[1:]
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape of `clearsight models --json`."""
@@ -97,8 +106,7 @@ def models(
     Raises BadChoice where no name matches.
     """
     paths = paths or Paths.of({})  # the user's own
-    machine = f"{hardware()['processor']}, {cores()} cores"
-    catalogue = Catalogue(paths.cache, "cuda" if device.startswith("cuda") else "cpu", machine)
+    catalogue = Catalogue(paths.cache, "cuda" if device.startswith("cuda") else "cpu", machine_name())
     names = catalogue.names()
     here = on_disk(names, paths.weights)
     # What was typed, then what can be trained at once.

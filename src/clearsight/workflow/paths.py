@@ -21,24 +21,30 @@ _NOUNS = {"runs": "run", "studies": "study"}  # folder of the command line's def
 class Paths:
     """cache: scans and features, safe to delete.  weights: folders that are searched for pretrained weights.
 
-    torch_hub: where torch.hub downloads to.
+    torch_hub: where torch.hub downloads to.  home: of the processes that outlive commands, such as endpoints.
     """
 
     cache: Path
     weights: tuple[Path, ...]
     torch_hub: Path = field(default_factory=lambda: Path.home() / ".cache" / "torch" / "hub")
+    home: Path = field(default_factory=lambda: Path.home() / ".local" / "state" / "clearsight")
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Paths:
-        """Read $CLEARSIGHT_CACHE and $CLEARSIGHT_WEIGHTS (folders, separated as in $PATH), else paths in ~/.cache."""
+        """Read $CLEARSIGHT_CACHE, $CLEARSIGHT_HOME and $CLEARSIGHT_WEIGHTS (folders, separated as in $PATH).
+
+        Without them the paths are in ~/.cache and ~/.local/state.
+        """
         # Set but empty counts as unset (XDG specification)
         user = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         base = user / "clearsight"
         cache = Path(environ["CLEARSIGHT_CACHE"]) if environ.get("CLEARSIGHT_CACHE") else base
         folders = [Path(part) for part in environ.get("CLEARSIGHT_WEIGHTS", "").split(os.pathsep) if part]
         torch_hub = Path(environ.get("TORCH_HOME") or user / "torch") / "hub"
+        state = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        home = Path(environ.get("CLEARSIGHT_HOME") or state / "clearsight")
         # The user's folders are searched first.
-        return cls(cache=cache, weights=(*folders, base / "weights"), torch_hub=torch_hub)
+        return cls(cache=cache, weights=(*folders, base / "weights"), torch_hub=torch_hub, home=home)
 
 
 def latest(parents: Sequence[str], *, with_model: bool = False) -> Path:

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.bundle import open_bundle
-from clearsight.core.errors import ClearsightError
+from clearsight.core.errors import BadValue
 from clearsight.core.machine import cores
 from clearsight.core.recipe import Recipe
 from clearsight.serving.payload import Prepared
-from clearsight.serving.predictor import Predictor
-from clearsight.workflow.predictors import open_features, open_predictor
+from clearsight.workflow.deployment.endpoint_client import EndpointClient, endpoint_name, predict_remotely
+from clearsight.workflow.paths import Paths
+from clearsight.workflow.predictors import open_features, open_predictor, prepare_image
 from clearsight.workflow.prepare.datasets import Progress, quiet
 from clearsight.workflow.prepare.inputs import InputImage, input_images
 from clearsight.workflow.results.predictions import Prediction, Predictions
@@ -33,15 +34,25 @@ def predict(
     embeddings: bool = False,
     device: str = "cpu",
     progress: Progress = quiet,
+    paths: Paths | None = None,
     **settings: Any,
 ) -> Predictions:
-    """Classify images with the run or bundle `model`.
+    """Classify images with the run or bundle `model`, or with the deployed model of "endpoint:NAME".
 
     images: files, folders, globs, datasets, bytes, arrays, PIL images, torch tensors, or a list of them.  top: classes
     listed per image.  split: of datasets.  embeddings: also compute the features before the head, with torch.
     settings: fields of the recipe's data section, for datasets and `max_pixels`.
     Raises NotFound for a missing path, EmptyInput when no image was found.
     """
+    if name := endpoint_name(model):
+        from clearsight.workflow.deployment.deploy import (
+            address,  # it loads the server, which other predictions do not need
+        )
+
+        if embeddings:
+            raise BadValue("--embeddings", "an endpoint computes none", fix="Pass a run or a bundle.")
+        client = EndpointClient(name, *address(name, home=(paths or Paths.of({})).home))
+        return predict_remotely(client, images, top=top, split=split, progress=progress, **settings)
     section = Recipe().replace(**settings).data
     listed = input_images(images, section, split)
     with open_bundle(Path(model)) as bundle, ThreadPoolExecutor(cores()) as pool:
@@ -52,7 +63,7 @@ def predict(
         vectors: npt.NDArray[np.float32] | None = None
         for start in range(0, len(listed), _BATCH):
             chunk = listed[start : start + _BATCH]
-            prepared = list(pool.map(lambda image: _prepare(image, predictor), chunk))
+            prepared = list(pool.map(lambda image: prepare_image(image, predictor), chunk))
             readable = [start + i for i, image in enumerate(prepared) if isinstance(image, np.ndarray)]
             if readable:
                 batch = np.stack([image for image in prepared if isinstance(image, np.ndarray)])
@@ -80,14 +91,3 @@ def _ranked(
             continue
         order = np.argsort(-row, kind="stable")[:top]  # equal probabilities: in the order of the classes
         yield Prediction(path=image.name, top=tuple((classes[i], float(row[i])) for i in order))
-
-
-def _prepare(image: InputImage, predictor: Predictor) -> Prepared | str:
-    """Return the model's input, or why there is none."""
-    try:
-        content = image.read()
-        return predictor.prepare(content) if image.stored else predictor.prepared(content)
-    except ClearsightError as error:
-        return error.problem
-    except OSError as error:
-        return f"it cannot be read ({error.strerror})"

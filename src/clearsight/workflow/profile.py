@@ -18,6 +18,7 @@ from clearsight.core.safe_text import printable_line
 from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.profiler.rules import PROFILER_RULES
+from clearsight.workflow.display.notebook import in_notebook
 from clearsight.workflow.speed.breakdown import Breakdown, check_free, conclude
 
 
@@ -69,6 +70,8 @@ class Profiling:
         self._rank = current_rank()
         check_free(out)  # before anything is measured or written
         machine = replace(current_machine(), batch_size=batch_size, interval=every)
+        if in_notebook():  # its process began long before this loop
+            machine = replace(machine, launched=time.time())
         folder = RunFolder(out).profile
         self._session = ProfilingSession(
             folder, spans_file(folder, self._rank), machine, lambda found: self._recording.describe(found)

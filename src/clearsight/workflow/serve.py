@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from clearsight.serving.request_body import Limits
 from clearsight.serving.server import background
 from clearsight.serving.server import serve as serve_app
 from clearsight.serving.service import Service
+from clearsight.workflow.deployment.options import chosen_option
 from clearsight.workflow.predictors import open_predictor
+
+log = logging.getLogger("clearsight.serving")  # the log that an endpoint shows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +30,7 @@ class ServeOptions:
 
     host: str = "127.0.0.1"  # this machine alone: the endpoint asks for no password
     port: int = 8080
-    runtime: str = "onnxruntime"
+    runtime: str = "auto"
     threads: int | None = None  # of inference; None: all cores
     max_pixels: int = MAX_PIXELS
     limits: Limits = Limits()  # noqa: RUF009 - a frozen value
@@ -48,5 +52,7 @@ def serving(model: str | Path, options: ServeOptions) -> Iterator[str]:
 
 def endpoint(bundle: Bundle, options: ServeOptions) -> Starlette:
     """Return the ASGI application of a bundle; decoding and inference share the cores."""
+    if options.runtime == "auto" and (option := chosen_option(bundle)) is not None:
+        log.info("runtime %s, the fastest on this machine by clearsight benchmark", option.name)
     predictor = open_predictor(bundle, runtime=options.runtime, threads=options.threads, max_pixels=options.max_pixels)
     return build_app(Service(predictor, decoders=cores()), options.limits, options.origins)

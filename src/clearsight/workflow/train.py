@@ -37,7 +37,7 @@ def train(
     overridden = start_from_earlier(overridden, unset, launch.paths.cache)
     if isinstance(recipe, str | Path):
         check_recipe_file(overridden, recipe, settings.keys(), launch.trusted)
-    check_start(Path(data), overridden, Run, Path(out))
+    check_start(Path(data), overridden, Run, Path(out), launch.paths)
     from clearsight.workflow.run.launch import launch_run  # loads torch, after the mistakes that need none
 
     return launch_run(Path(data), Path(out), overridden, launch, unset)

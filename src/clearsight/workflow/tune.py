@@ -32,6 +32,7 @@ from clearsight.workflow.study.lead import (
     images_file,
     lead_study,
     start_workers,
+    weights_are_fixed,
 )
 from clearsight.workflow.study.plan import (
     SpaceSource,
@@ -87,14 +88,15 @@ def tune(
     if "monitor" not in plan.space.names:  # the best epoch of a trial is chosen by the metric that compares trials
         base = base.replace(monitor=plan.objectives[0].metric)
     with new_folder(out, "studies", data, "study") as path:
-        check_start(Path(data), base, Study, path)  # again later, but workers and the scan of the images come first
+        paths = launch.paths if weights_are_fixed(plan) else None
+        check_start(Path(data), base, Study, path, paths)  # again later, but workers and the scan come first
         facts: dict[str, Any] = {
             "command": list(launch.command),
             "versions": versions(_PACKAGES),
             "hardware": hardware(),
         }
         with _remove_unless_begun(path), start_workers(plan, base, launch, path) as executor:
-            check_weights(plan, base, launch.paths.weights)
+            check_weights(plan, base, launch.paths)
             images = check_data(plan, base, launch)  # while the workers import torch
             notes = data_notes(images)
             if is_auto and base.model.freeze == "backbone":
@@ -132,7 +134,7 @@ def resume_study(
     with study.lock():
         pass  # raises before workers are started for a study that another process works on
     with start_workers(study.plan, study.recipe, launch, study.path) as executor:
-        check_weights(study.plan, study.recipe, launch.paths.weights)
+        check_weights(study.plan, study.recipe, launch.paths)
         images = check_data(study.plan, study.recipe, launch)
         check_same_data(study, images)
         notes = data_notes(images)

@@ -107,7 +107,7 @@ def test_of_many_missed_classes_five_are_named() -> None:
 @pytest.mark.parametrize(
     ("spoil", "rule"),
     [
-        (no_better_than_largest_class, "HeadNotLearning"),
+        (no_better_than_largest_class, "NotLearning"),
         (leaking, "DataLeak"),
         (overfit, "Overfit"),
         (confusing, "Confusion"),

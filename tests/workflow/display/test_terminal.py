@@ -42,9 +42,10 @@ def test_nan_is_never_printed_as_json() -> None:
 def test_a_bar_is_drawn_on_a_terminal() -> None:
     code = (
         "from clearsight.workflow.display.terminal import Terminal\n"
-        "t = Terminal(as_json=False)\n"
+        "t = Terminal(as_json=False); t.unit = 'images'\n"
         "with t.working():\n"
-        "    t.progress('training', 1, 4); t.print('an [epoch] line'); t.progress('training', 4, 4)\n"
+        "    t.progress('training', 1, 4); t.print('an [epoch] line'); t.progress('training', 2, 4)\n"
+        "    t.progress('training', 3, 4); t._bar.refresh(); t.progress('training', 4, 4)\n"
     )
     reader, writer = pty.openpty()
     process = subprocess.Popen(
@@ -59,6 +60,7 @@ def test_a_bar_is_drawn_on_a_terminal() -> None:
     assert b"training" in output
     assert b"/4" in output
     assert b"an [epoch] line" in output
+    assert b"images/s" in output
 
 
 def _read(handle: int) -> bytes:
@@ -95,6 +97,15 @@ def test_a_long_activity_has_a_line_every_ten_seconds(capsys: pytest.CaptureFixt
         "checking images: 2,000 of 2,500, about 5.0 s left",
     ]
     assert captured.out == "", "the result has stdout to itself"
+
+
+def test_a_unit_adds_the_speed(capsys: pytest.CaptureFixture[str], clock: _Clock) -> None:
+    terminal = Terminal(as_json=False, clock=clock)
+    terminal.unit = "images"
+    for second in (0, 10):
+        clock.now = second
+        terminal.progress("classifying", 500 + 100 * second, 2500)  # 500 were done before
+    assert capsys.readouterr().err == "classifying: 1,500 of 2,500, 100 images/s, about 10.0 s left\n"
 
 
 def test_a_short_activity_has_none(capsys: pytest.CaptureFixture[str], clock: _Clock) -> None:

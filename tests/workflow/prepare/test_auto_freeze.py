@@ -36,11 +36,14 @@ def phases(choice: FreezeChoice) -> tuple[str, int | None, int | None]:
     return recipe.model.freeze, recipe.train.head_epochs, recipe.train.epochs
 
 
-def test_pretrained_weights_train_the_head_first_and_then_everything() -> None:
+def test_pretrained_weights_train_the_head_first_and_then_everything_if_needed() -> None:
     choice = choose()
     assert phases(choice) == ("none", HEAD_EPOCHS, HEAD_EPOCHS + WHOLE_EPOCHS)
-    assert (choice.recipe.data.augment, choice.recipe.train.head_augment) == ("light", False)
-    assert choice.reason is FreezeReason.FINE_TUNE
+    train, optim = choice.recipe.train, choice.recipe.optim
+    assert (choice.recipe.data.augment, train.head_augment) == ("light", False)
+    assert (train.second_phase, train.reset_head, optim.backbone_lr_factor) == ("if_needed", True, 1.0)
+    assert (train.batch_size, train.second_batch_size) == (32, 16)
+    assert choice.reason is FreezeReason.IF_NEEDED
     assert choice.seconds == pytest.approx(0.01 * (2150 / 3 + WHOLE_EPOCHS * (2000 + 150 / 3)))
     assert choice.other_seconds == pytest.approx(0.01 * 2150 / 3)
 
@@ -49,16 +52,28 @@ def test_few_images_train_the_head_alone() -> None:
     choice = choose(at=cost(train=FEW_IMAGES - 1))
     assert (choice.reason, choice.recipe) == (FreezeReason.FEW_IMAGES, PRETRAINED.replace(freeze="backbone"))
     assert choice.other_seconds > choice.seconds
-    assert choose(at=cost(train=FEW_IMAGES)).reason is FreezeReason.FINE_TUNE
-    assert choose(at=cost(train=FEW_IMAGES // 2, processes=2)).reason is FreezeReason.FINE_TUNE
+    assert choose(at=cost(train=FEW_IMAGES)).reason is FreezeReason.IF_NEEDED
+    assert choose(at=cost(train=FEW_IMAGES // 2, processes=2)).reason is FreezeReason.IF_NEEDED
+
+
+def test_weights_that_come_with_a_head_keep_it() -> None:
+    choice = choose_freeze(PRETRAINED, cost, has_head=True)
+    assert (choice.reason, choice.recipe.train.reset_head) == (FreezeReason.IF_NEEDED, False)
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"head_epochs": 3}, {"head_lr": 0.01}, {"augment": "light"}, {"mixup": 0.2}, {"backbone_lr_factor": 0.3}],
+    [
+        *({"head_epochs": 3}, {"head_lr": 0.01}, {"augment": "light"}, {"mixup": 0.2}, {"backbone_lr_factor": 0.3}),
+        *({"second_phase": "always"}, {"reset_head": True}, {"second_batch_size": 8}),
+    ],
 )
-def test_settings_of_the_whole_network_train_it_with_few_images_too(settings: dict[str, Any]) -> None:
-    assert choose(at=cost(train=100), **settings).reason is FreezeReason.FINE_TUNE
+@pytest.mark.parametrize("images", [100, 2000])
+def test_settings_of_the_whole_network_train_it_in_any_case(settings: dict[str, Any], images: int) -> None:
+    choice = choose(at=cost(train=images), **settings)
+    assert choice.reason is FreezeReason.FINE_TUNE
+    found = {"augment": "light", "backbone_lr_factor": 0.1, "second_phase": None, "reset_head": None, **settings}
+    assert {name: choice.recipe.flat()[name] for name in found} == found
 
 
 @pytest.mark.parametrize(("model", "weights"), [("resnet18", "none"), ("tiny", "default")])

@@ -19,6 +19,7 @@ from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.defaults import unset_fields
 from clearsight.workflow.prepare.earlier_weights import start_from_earlier
 from clearsight.workflow.prepare.setup import build_network
+from clearsight.workflow.run.restore import weights_facts
 from tests.workflow.run_folders import write_run
 
 CLASSES = ("cat", "dog", "owl")
@@ -78,6 +79,14 @@ def test_a_copy_of_the_weights_file_alone_still_names_its_classes(
     copy = Path(shutil.copy(bundle.weights, tmp_path / "copied.safetensors"))
     recipe = Recipe().replace(model="tiny", head=(8,), weights=str(copy))
     assert words in network_of(recipe, classes, tmp_path).weights
+
+
+def test_a_run_records_that_its_head_was_trained_before(bundle: Bundle, tmp_path: Path) -> None:
+    """Its validation images may be among those of that training, and then raise no confidence."""
+    recipe = start(bundle.path, tmp_path)
+    for classes, has_head in ((CLASSES, True), (("bee", "fly", "wasp"), False)):
+        network = network_of(recipe, classes, tmp_path)
+        assert weights_facts(network, network.preprocess)["has_head"] is has_head
 
 
 def test_other_layers_get_a_new_head(bundle: Bundle, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from clearsight import open_run
@@ -54,6 +55,13 @@ def test_other_parts_of_the_run_are_spans(profile: Profile) -> None:
     assert len(profile.spans("initialisation")) == 1
     assert len(profile.spans("validation")) == 2
     assert profile.spans("checkpoint")
+
+
+def test_the_first_step_is_timed_from_the_call(runs: dict[str, Run], profile: Profile) -> None:
+    """The process began long before, as that of a notebook."""
+    (start,) = profile.spans("initialisation")
+    assert 0 <= start.start - runs["off"].started < 60
+    assert start.start > psutil.Process().create_time() + 1, "torch was imported before the call"
 
 
 def test_the_machine_is_recorded(profile: Profile) -> None:

@@ -14,7 +14,9 @@ from clearsight.core.finding import Finding, Severity, Verdict, write_findings
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.workflow.run.checks import run_lock
-from clearsight.workflow.run.repair import repair
+from clearsight.workflow.run.repair import repair, short_recipe
+
+USUAL_ACCURACY = 0.1  # at the usual rate, unless a test gives another
 
 
 class Trainer:
@@ -26,13 +28,12 @@ class Trainer:
 
     def __call__(self, recipe: Recipe) -> Run:
         rate = recipe.optim.lr
-        assert rate is not None
         self.rates.append(rate)
         run = Run.begin(self.folder, recipe)
-        accuracy = self.accuracies[rate]
+        accuracy = self.accuracies.get(rate, USUAL_ACCURACY) if rate else USUAL_ACCURACY
         run.scores = {"valid": {"accuracy": accuracy, "loss": 1 - accuracy}, "test": None}
         (run.bundle / "bundle.json").write_text("{}")
-        fix = {"lr": rate / 10} if self.fix is None else self.fix
+        fix = ({"lr": rate / 10} if rate else {}) if self.fix is None else self.fix
         found = Finding(
             rule="Fast", verdict=Verdict.FOUND, severity=Severity.SEVERE, cause="too fast", fix=fix, group="Fast"
         )
@@ -80,10 +81,41 @@ def test_a_fix_that_lowered_the_score_is_undone(tmp_path: Path) -> None:
 
 
 def test_the_same_fix_is_not_tried_twice(tmp_path: Path) -> None:
-    assert repaired(tmp_path / "run", {1.0: 0.2, 0.5: 0.2}, most=5, fix={"lr": 0.5}).rates == [1.0, 0.5]
+    assert repaired(tmp_path / "run", {1.0: 0.2, 0.5: 0.2}, most=5, fix={"lr": 0.5}).rates == [1.0, 0.5, None]
 
 
 @pytest.mark.parametrize("fix", [{}, {"lr": 1.0}, {"lr": -3}, {"no such field": 1}])
-def test_a_fix_that_no_recipe_can_apply_ends_the_repairs(tmp_path: Path, fix: dict[str, Any]) -> None:
-    assert repaired(tmp_path / "run", {1.0: 0.2}, most=5, fix=fix).rates == [1.0]
-    assert not (tmp_path / "run" / "repairs.json").exists()
+def test_without_a_usable_fix_the_usual_settings_are_tried(tmp_path: Path, fix: dict[str, Any]) -> None:
+    assert repaired(tmp_path / "run", {1.0: 0.2}, most=5, fix=fix).rates == [1.0, None]
+    attempts = read_json(tmp_path / "run" / "repairs.json")
+    assert [(entry["rule"], entry["fix"], entry["kept"]) for entry in attempts] == [
+        ("usual settings", {"lr": None}, True),
+        ("", {}, False),
+    ]
+
+
+def test_of_several_candidates_the_best_short_training_is_trained_whole(tmp_path: Path) -> None:
+    train, compared = Trainer(tmp_path / "run", {1.0: 0.2, 0.1: 0.5}), dict[float | None, float]()
+
+    def compare(recipe: Recipe) -> float:
+        compared[recipe.optim.lr] = {0.1: 0.3, None: 0.4}[recipe.optim.lr]
+        return compared[recipe.optim.lr]
+
+    repair(train(Recipe().replace(lr=1.0)), train, most=1, monitor="accuracy", compare=compare)
+    assert train.rates == [1.0, None]
+    assert compared == {0.1: 0.3, None: 0.4}
+    [first, _] = read_json(tmp_path / "run" / "repairs.json")
+    assert first["compared"] == {"Fast: {'lr': 0.1}": 0.3, "usual settings: {'lr': None}": 0.4}
+
+
+def test_an_interrupted_comparison_ends_the_repair(tmp_path: Path) -> None:
+    train = Trainer(tmp_path / "run", {1.0: 0.2, 0.1: 0.5})
+    repair(train(Recipe().replace(lr=1.0)), train, most=3, monitor="accuracy", compare=lambda recipe: None)
+    assert train.rates == [1.0]
+
+
+def test_a_short_training_has_a_tenth_of_the_epochs() -> None:
+    short = short_recipe(Recipe().replace(epochs=37, head_epochs=30))
+    assert short is not None
+    assert (short.train.epochs, short.train.head_epochs) == (4, 3)
+    assert short_recipe(Recipe().replace(epochs=3)) is None

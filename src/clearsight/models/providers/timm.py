@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.preprocess import Interpolation, Preprocess
-from clearsight.models.hub import HubUnreachable, check_reachable, quiet_clients
+from clearsight.models.hub import check_hugging_face, check_reachable, quiet_clients
 from clearsight.models.providers import ModelProvider
 from clearsight.models.weights_file import HUGGING_FACE
 
@@ -95,14 +95,10 @@ def _cached_file(config: Any) -> str:
 
 def _check_source(config: Any) -> None:
     """Raise HubUnreachable if the server of a model's weights does not answer, or must not be asked."""
-    from huggingface_hub import constants
-
-    if not config.hf_hub_id:
-        check_reachable(config.url)
-    elif constants.is_offline_mode():
-        raise HubUnreachable("HF_HUB_OFFLINE is set, and the weights are not in the cache of the hub")
+    if config.hf_hub_id:
+        check_hugging_face()
     else:
-        check_reachable(constants.ENDPOINT)
+        check_reachable(config.url)
 
 
 def _settings(name: str) -> dict[str, Any]:

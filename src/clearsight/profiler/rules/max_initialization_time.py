@@ -20,7 +20,8 @@ _MINUTE = 60.0
 
 
 class MaxInitializationTime(SpeedRule):
-    """Found when more than `threshold` minutes pass from the start of the process to its first training step.
+    """Found when more than `threshold` minutes pass from the start of the command, the call or the script to its first
+    training step.
 
     The default is SageMaker's 20 minutes or a quarter of the planned run, whichever is less, but never below one
     minute, because on one's own machine runs are shorter and start often. The rule also judges before the first step,

@@ -136,7 +136,7 @@ def _result_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, ...]]:
         ]
     return [
         *rows,
-        ("epochs", *(count(len(report.epochs)) if report.epochs else UNKNOWN for report in reports)),
+        ("epochs trained", *(count(len(report.epochs)) if report.epochs else UNKNOWN for report in reports)),
         ("best epoch", *(str(report.best["epoch"]) if report.best else UNKNOWN for report in reports)),
         ("training time", *(duration(report.seconds) if report.seconds else UNKNOWN for report in reports)),
         ("images/s", *(rate(report.images_per_second) if report.images_per_second else UNKNOWN for report in reports)),

@@ -30,8 +30,8 @@ class DatasetReportData:
 
     audit: as JSON, {"classes", "splits": {split: {class: count}}, "imbalance", "corrupt": [{"path", "reason"}],
         "duplicates": [[path]], "leaks": [{"paths", "splits", "exact"}], "warnings": [{"code", "text"}]} and, where they
-        are known, "near_duplicates", "conflicts", "short_sides", "common_sizes", "formats", "small", "rotated",
-        "input_size".
+        are known, "near_duplicates", "flipped", "label_errors", "similar", "conflicts", "short_sides",
+        "common_sizes", "formats", "small", "rotated", "input_size".
     examples: class name -> paths of some of its images.
     extremes: title ("Smallest") -> (path, what it measures) of images.
     thumbnails: path -> data URI; images without one are shown by path alone. See `images_to_show`.
@@ -49,7 +49,9 @@ def images_to_show(report: DatasetReportData) -> list[str]:
     audit = report.audit
     # The same bounds as in the sections below: an image that is not shown must not be decoded.
     groups: list[Sequence[str]] = [leak["paths"] for leak in audit["leaks"][:GROUPS_SHOWN]]
-    for kind in ("conflicts", "duplicates", "near_duplicates"):
+    groups += [[item["path"]] for item in (audit.get("label_errors") or {}).get("suspects", ())[:GROUPS_SHOWN]]
+    groups += [pair["paths"] for pair in audit.get("similar", ())[:GROUPS_SHOWN]]
+    for kind in ("conflicts", "duplicates", "near_duplicates", "flipped"):
         groups += audit.get(kind, ())[:GROUPS_SHOWN]
     shown = [path for group in groups for path in group[:_MEMBERS_SHOWN]]
     shown += [path for name in _example_classes(report) for path in report.examples[name]]
@@ -167,11 +169,16 @@ def corrupt(report: DatasetReportData) -> PageSection | None:
 def leaks(report: DatasetReportData) -> PageSection | None:
     """Return the images that are in two splits."""
     groups = [
-        ("same bytes" if leak["exact"] else "looks the same", list(zip(leak["paths"], leak["splits"], strict=True)))
-        for leak in report.audit["leaks"]
+        (_leak_kind(leak), list(zip(leak["paths"], leak["splits"], strict=True))) for leak in report.audit["leaks"]
     ]
     about = "The same image is in two splits: scores on it are too optimistic."
     return _groups_section(report, "leaks", "Leaks", about, groups)
+
+
+def _leak_kind(leak: Mapping[str, Any]) -> str:
+    if leak["exact"]:
+        return "same bytes"
+    return "mirror image" if leak.get("flipped") else "looks the same"
 
 
 def path_groups(report: DatasetReportData, kind: str, title: str, about: str) -> PageSection | None:
@@ -191,13 +198,49 @@ near_copies = partial(
     path_groups, kind="near_duplicates", title="Near copies", about="These images look the same; the files differ."
 )
 
+flipped = partial(
+    path_groups, kind="flipped", title="Mirror images", about="The same image with left and right exchanged."
+)
+
+
+def label_errors(report: DatasetReportData) -> PageSection | None:
+    """Return the labels that features contradict, the worst first; None where they were not checked or all agree."""
+    check = report.audit.get("label_errors") or {}
+    groups: list[Group] = [
+        (f"given {suspect['given']}, likely {suspect['likely']}", [(suspect["path"], "")])
+        for suspect in check.get("suspects", ())
+    ]
+    about = "The label is probably wrong, by the features of a pretrained network; the most likely errors come first."
+    return _groups_section(report, "label-errors", "Label errors", about, groups)
+
+
+def similar(report: DatasetReportData) -> PageSection | None:
+    """Return the images of later splits that resemble a training image by features."""
+    groups: list[Group] = [("", [(path, "") for path in pair["paths"]]) for pair in report.audit.get("similar", ())]
+    about = "An image of a later split resembles a training image by its features: it may be a crop of it."
+    return _groups_section(report, "similar", "Similar images in two splits", about, groups)
+
 
 class DatasetPage(Page[DatasetReportData]):
     """Page of one dataset."""
 
     kind = "Data report"
     # Leaks and conflicts come before copies: they make scores wrong, copies only waste time.
-    SECTIONS = (overview, classes, examples, sizes, extremes, corrupt, leaks, conflicts, copies, near_copies)
+    SECTIONS = (
+        overview,
+        classes,
+        examples,
+        sizes,
+        extremes,
+        corrupt,
+        leaks,
+        conflicts,
+        label_errors,
+        similar,
+        copies,
+        near_copies,
+        flipped,
+    )
 
     def __init__(self, data: DatasetReportData) -> None:
         super().__init__(data, title=data.name)

@@ -115,7 +115,7 @@ def _badly_calibrated(report: RunReportData) -> str | None:
 # Name, check, and the rules that look for the same problem with better evidence. The most urgent first: the first one
 # that finds something becomes a sentence of the verdict.
 CHECKS: tuple[tuple[str, Callable[[RunReportData], str | None], set[str]], ...] = (
-    ("better than the largest class", _not_better_than_largest_class, {"HeadNotLearning"}),
+    ("better than the largest class", _not_better_than_largest_class, {"NotLearning", "HeadNotLearning"}),
     ("leaks between splits", _leaks, {"DataLeak"}),
     ("classes never recognised", _class_never_recognised, set()),
     ("overfitting", _overfit, {"Overfit", "Overtraining"}),

@@ -39,6 +39,7 @@ class RunReportData:
     what_if: {"name", "change", "images_per_second_now", "images_per_second_then", "basis"}.
     external: True for a training loop that clearsight did not run: no data, times or evaluation are known of it.
     refit: {"epochs", "images", "reason"} of the second training that --refit asked for, or None.
+    second_phase: which phase the model is of and why, as a sentence; "" where that was not decided.
     tuning: {"chosen": {field: value}, "rows": [{"settings", "images_per_second", "spread", "note"}], "why"}.
     """
 
@@ -73,6 +74,7 @@ class RunReportData:
     tuning: Mapping[str, Any] | None = None
     external: bool = False
     refit: Mapping[str, Any] | None = None
+    second_phase: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:

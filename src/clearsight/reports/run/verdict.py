@@ -76,7 +76,8 @@ def training_sentence(report: RunReportData) -> str:
     if data.get("classes"):
         text += f", on {several(report.images('train'), 'image')} of {several(len(data['classes']), 'class')}"
         text += f" from {PurePath(data['path']).name}" if data.get("path") else ""
-    return f"{text}.{_refit_sentence(report)}"
+    decided = f" {report.second_phase}" if report.second_phase else ""
+    return f"{text}.{decided}{_refit_sentence(report)}"
 
 
 def _refit_sentence(report: RunReportData) -> str:

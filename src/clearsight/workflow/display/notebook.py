@@ -17,7 +17,9 @@ Show: TypeAlias = Literal["auto"] | bool
 
 _EVERY = 0.25  # seconds between two updates of a bar: a browser draws no more, and each is a message of the kernel
 _MOST = 300  # lines that stay in the output of a cell
-_BLOCK = "margin:0;font-family:ui-monospace,monospace;font-size:13px;line-height:1.4;white-space:pre;overflow-x:auto"
+_BLOCK = "margin:0;font-family:ui-monospace,monospace;font-size:13px;line-height:1.4"
+# On a narrow screen a line continues below what it says, beside its first word: words take 9 columns.
+_LINE = "white-space:pre-wrap;overflow-wrap:anywhere;padding-left:9ch;text-indent:-9ch"
 
 
 class NotebookOutput(Terminal):
@@ -81,7 +83,8 @@ class NotebookOutput(Terminal):
             f"{done:,} of {total:,}</div>"
             for task, (done, total) in self._bars.items()
         )
-        return f'<pre style="{_BLOCK}">{html.escape(chr(10).join(self._lines))}</pre>{bars}'
+        lines = "".join(f'<div style="{_LINE}">{html.escape(line) or "&nbsp;"}</div>' for line in self._lines)
+        return f'<div style="{_BLOCK}">{lines}</div>{bars}'
 
 
 class NoOutput(Terminal):

@@ -15,12 +15,21 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from clearsight.core.events import EpochRecord, FailedStep, NullObserver, RunPlan, StepRecord
 from clearsight.core.files import finite_json
 from clearsight.core.finding import Finding, finding_lines
-from clearsight.core.format import duration, encodable
+from clearsight.core.format import duration, encodable, rate
 from clearsight.core.safe_text import printable_line, shown_json
 from clearsight.workflow.messages import epoch_line, plan_lines
 
@@ -32,7 +41,10 @@ class Terminal:
 
     outlives_reader: continue in silence when the reader of the output has gone (`| head`), as a training should.
     Other commands end: BrokenPipeError passes through.  clock: seconds, for tests.
+    unit: what progress counts, "images"; with it, their number per second is shown too.
     """
+
+    unit = ""
 
     def __init__(
         self, *, as_json: bool, outlives_reader: bool = False, clock: Callable[[], float] = time.monotonic
@@ -86,6 +98,7 @@ class Terminal:
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
+            *([_SpeedColumn(self.unit)] if self.unit else []),
             TimeRemainingColumn(),
         )
         # On stderr, so that stdout can be piped while a person watches.
@@ -115,7 +128,7 @@ class Terminal:
             del self._begun[task]
         elif now - max(began, self._printed_at) >= _SILENCE:
             seconds_each = (now - began) / max(1, done - done_before)
-            self._write(printable_line(progress_line(task, done, total, seconds_each)), sys.stderr)
+            self._write(printable_line(progress_line(task, done, total, seconds_each, self.unit)), sys.stderr)
             self._printed_at = now
 
     def _write(self, line: str, stream: TextIO) -> None:
@@ -130,9 +143,22 @@ class Terminal:
             discard_output()
 
 
-def progress_line(task: str, done: int, total: int, seconds_each: float) -> str:
-    """Return how much of a task is done and how long the rest takes. seconds_each: of one of `total`."""
-    return f"{task}: {done:,} of {total:,}, about {duration(seconds_each * (total - done))} left"
+class _SpeedColumn(ProgressColumn):
+    """Column of a bar with the number of units per second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{rate(speed)} {self._unit}/s" if speed else "")
+
+
+def progress_line(task: str, done: int, total: int, seconds_each: float, unit: str = "") -> str:
+    """Return how much of a task is done and how long the rest takes. seconds_each: of one of `total`, a `unit`."""
+    speed = f", {rate(1 / seconds_each)} {unit}/s" if unit and seconds_each else ""
+    return f"{task}: {done:,} of {total:,}{speed}, about {duration(seconds_each * (total - done))} left"
 
 
 def discard_output() -> None:
@@ -167,6 +193,9 @@ class TrainingView(NullObserver):
         self._terminal.print(*finding_lines(finding))
         if finding.resolved is not None:
             self._terminal.print_event("resolved", {"rule": finding.rule, **asdict(finding.resolved)})
+
+    def on_remark(self, remark: str) -> None:
+        self._terminal.print(f"note     {remark}")
 
     def on_failed_step(self, failed: FailedStep) -> None:
         self._terminal.print_event("failed_step", failed.to_json())  # for people it stands among the last lines

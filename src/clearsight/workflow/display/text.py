@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clearsight.core.bundle import calibration_text
 from clearsight.core.finding import Finding, Severity, Verdict, findings_lines, flags
 from clearsight.core.format import speed
+from clearsight.core.label_check import LEAST_IMAGES
 from clearsight.core.safe_text import StyledLine, printable_line
 
 if TYPE_CHECKING:  # they load plotly, or read runs
@@ -52,10 +53,30 @@ def audit_lines(result: dict[str, Any], *, classes: int = _MAX_CLASSES) -> list[
     lines = [head, *rows, total, ""]
     if result["imbalance"] is not None:
         lines.append(f"imbalance {result['imbalance']:.1f} : 1")
-    kinds = ("corrupt", "duplicates", "near_duplicates", "leaks", "small", "rotated")
+    kinds = ("corrupt", "duplicates", "near_duplicates", "flipped", "leaks", "small", "rotated")
     lines += [f"{kind.replace('_', '-'):<16}{len(result[kind]):,}" for kind in kinds]
     lines += [f"  {image['path']}: {image['reason']}" for image in result["corrupt"][:_MAX_CORRUPT]]
+    if "label_errors" in result:
+        lines += _label_check_lines(result)
     lines += [f"warning  {warning['text']}" for warning in result["warnings"]]
+    return lines
+
+
+def _label_check_lines(result: dict[str, Any], shown: int = 10) -> list[str]:
+    """Return the lines of a check for people. result: that of an audit with `label_errors`."""
+    check = result["label_errors"]
+    lines = [
+        f"labels   {check['contradicted']} of the {check['surest']:,} images that the features of {check['model']} are "
+        f"surest of have another label ({check['share']:.0%}, limit {check['limit']:.0%}; {check['images']:,} judged)"
+    ]
+    if check["noisy"] is None:
+        lines.append(f"  too few images for a verdict on all labels, which needs {LEAST_IMAGES}")
+    if check["suspects"]:
+        lines.append(f"  {len(check['suspects']):,} labels look wrong; the most likely ones (given -> likely):")
+    lines += [f"  {item['path']}: {item['given']} -> {item['likely']}" for item in check["suspects"][:shown]]
+    if similar := result["similar"]:
+        lines.append(f"similar  {len(similar):,} images of a later split resemble a training image; look at them:")
+        lines += [f"  {pair['paths'][1]} like {pair['paths'][0]}" for pair in similar[:shown]]
     return lines
 
 

@@ -3,10 +3,17 @@
 The choice is made once, before a run begins; the recipe on disk has the settings that it came to. Without torch at
 import.
 
-Few images with pretrained weights train the head alone on cached features, which costs one forward pass over them.
-More images get a second phase, the whole network at small rates with light augmentation, as long as it does not take
-too long (linear probing, then fine-tuning: Kumar et al. 2022). The best epoch of both phases becomes the model.
-benchmarks/default_recipe.py measures the choice.
+Pretrained weights train the head on cached features first, which costs one forward pass over the images. Few images
+stop there. With more, the whole network follows as a second phase where the head alone leaves enough errors to learn
+from (`prepare.second_phase`), as long as it does not take too long. It begins with a new head and the usual rate, like
+`--freeze none`, and with light augmentation: images that the features do not fit gain from large changes, and a head
+that has been trained to its end already holds them back (Ren et al. 2023, "How to Prepare Your Task Head for
+Finetuning"). Its batches are half as large: few images make few steps in five epochs, and steps are what it lacks. The
+best epoch of both phases becomes the model, one of the second only with a clear gain. benchmarks/default_recipe.py
+measures the choice.
+
+Whoever sets something of the second phase gets it in any case, after the head and at small rates with light
+augmentation (linear probing, then fine-tuning: Kumar et al. 2022).
 """
 
 from __future__ import annotations
@@ -19,23 +26,23 @@ from enum import StrEnum
 from clearsight.core.learning_rates import rounded_head_rate
 from clearsight.core.recipe import Recipe
 from clearsight.workflow.prepare.defaults import HEAD_EPOCHS, steps_per_epoch, uncacheable
+from clearsight.workflow.prepare.second_phase import ENOUGH_ERRORS
 
 WHOLE_EPOCHS = 5  # of the whole network, after its head
 # On a CPU the whole network is trained only where that takes no longer: a person waits for it. A GPU is there for it.
-CPU_SECONDS = 300.0
+# One core trains mobilenetv2 on 1,000 images in 3 minutes; beside another program the estimate is up to twice that.
+CPU_SECONDS = 600.0
 # Share of --time-limit that the second phase may be estimated to take; the rest is for loading, validation and error.
 _TIME_SHARE = 0.7
 FORWARD_SHARE = 1 / 3  # of a training step: the backward pass costs about twice the forward pass
 
-
-# Fewer training images gained nothing measurable from the second phase, which took twelve times as long: test accuracy
-# 0.883 and 0.871 (intel-scenes), 0.585 and 0.575 (cifar-10), 0.770 and 0.755 (isic-2024) without and with it, on 612 to
-# 680 images, one seed. At five times its rate the choice by 108 validation images even lost 5 points (0.833).
-# The whole network at 1e-3 for 10 epochs reached 0.850 on isic-2024, 0.615 on cifar-10 and 0.825 on intel-scenes, for
-# 14 to 17 times the time: images unlike those of the pretraining would gain from more than the second phase does.
-FEW_IMAGES = 1000
+# Fewer training images have fewer errors to learn from, whatever the head comes to.
+FEW_IMAGES = ENOUGH_ERRORS
 # Settings without an effect on a head that is trained alone, or that prevent its caching: they ask for more than that.
-OF_BACKBONE = ("head_epochs", "head_lr", "head_augment", "backbone_lr_factor", "augment", "mixup", "cutmix")
+OF_BACKBONE = (
+    *("head_epochs", "head_lr", "head_augment", "second_phase", "second_batch_size", "reset_head"),
+    *("backbone_lr_factor", "augment", "mixup", "cutmix"),
+)
 _UNSET = Recipe().flat()
 
 
@@ -44,7 +51,8 @@ class FreezeReason(StrEnum):
 
     RANDOM_WEIGHTS = "random_weights"  # there is nothing to keep: the whole network is trained
     FINE_TUNE = "fine_tune"  # the head first, then the whole network
-    FEW_IMAGES = "few_images"  # the whole network would gain nothing: the head alone
+    IF_NEEDED = "if_needed"  # the head first, then the whole network where the head leaves enough errors
+    FEW_IMAGES = "few_images"  # too few errors to learn from: the head alone
     TOO_SLOW = "too_slow"  # the whole network would take too long: the head alone
     ONE_EPOCH = "one_epoch"  # a single epoch is best spent on the head
 
@@ -85,10 +93,10 @@ class FreezeChoice:
     limit: float = math.inf
 
 
-def choose_freeze(recipe: Recipe, measure: Callable[[], TrainingCost]) -> FreezeChoice:
+def choose_freeze(recipe: Recipe, measure: Callable[[], TrainingCost], *, has_head: bool = False) -> FreezeChoice:
     """Return what `--freeze auto` of the recipe comes to. Settings that are set stay as they are.
 
-    measure: called once for pretrained weights.
+    measure: called once for pretrained weights.  has_head: True for weights that come with a head for these classes.
     """
     if not recipe.model.pretrained:
         return FreezeChoice(recipe=recipe.replace(freeze="none"), reason=FreezeReason.RANDOM_WEIGHTS)
@@ -106,15 +114,27 @@ def choose_freeze(recipe: Recipe, measure: Callable[[], TrainingCost]) -> Freeze
     if reason is not None:
         chosen = recipe.replace(freeze="backbone")
         return FreezeChoice(recipe=chosen, reason=reason, seconds=head, other_seconds=head + whole, limit=limit)
+    changes = _two_phases(recipe, head_epochs, epochs, cost)
+    if has_head and "reset_head" in changes:  # it is not new to the images, and goes with the features
+        changes["reset_head"] = False
+    chosen = recipe.replace(**changes)
+    reason = FreezeReason.IF_NEEDED if chosen.train.second_phase == "if_needed" else FreezeReason.FINE_TUNE
+    return FreezeChoice(recipe=chosen, reason=reason, seconds=head + whole, other_seconds=head)
+
+
+def _two_phases(recipe: Recipe, head_epochs: int, epochs: int, cost: TrainingCost) -> dict[str, object]:
+    """Return the settings of both phases that are not set."""
+    asked = names_backbone(recipe)  # somebody wants the second phase, or something of it
     changes: dict[str, object] = {"freeze": "none", "head_epochs": head_epochs, "epochs": epochs}
-    changes["augment"] = recipe.data.augment or "light"
     changes["head_augment"] = bool(recipe.train.head_augment)
     if recipe.optim.head_lr is None:  # not the given lr, which is meant for the whole network
         steps = head_epochs * steps_per_epoch(recipe, cost.train * cost.processes, cost.processes)
         changes["head_lr"] = rounded_head_rate(recipe.optim.optimizer, steps)
-    return FreezeChoice(
-        recipe=recipe.replace(**changes), reason=FreezeReason.FINE_TUNE, seconds=head + whole, other_seconds=head
-    )
+    changes["augment"] = recipe.data.augment or "light"
+    if asked:
+        return changes
+    changes |= {"backbone_lr_factor": 1.0, "second_phase": "if_needed", "reset_head": True}
+    return {**changes, "second_batch_size": -(-recipe.train.batch_size // 2)}  # -(-a // b) rounds up
 
 
 def names_backbone(recipe: Recipe) -> bool:

@@ -37,6 +37,9 @@ def resolve_defaults(recipe: Recipe, network: Network, images: int, processes: i
         "augment": recipe.data.resolved_augment,
         "head_epochs": train.resolved_head_epochs,
         "head_augment": True if train.head_augment is None else train.head_augment,
+        "second_phase": train.second_phase or "always",
+        "reset_head": bool(train.reset_head),
+        "second_batch_size": train.second_batch_size or train.batch_size,
     }
     if train.epochs is None:
         cached = head_only and not uncacheable(recipe, len(network.stages))

@@ -5,22 +5,27 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import torch
 from torch import nn
 
+from clearsight.core.dataset import Dataset
 from clearsight.core.errors import BadData, BadValue
 from clearsight.data.geometry import scale_shift
 from clearsight.data.loader import Loader, LoadPlan
 from clearsight.models.freeze import FrozenStages, freeze
 from clearsight.models.network import parameter_groups
+from clearsight.models.zoo import reset_head
 from clearsight.training.batches import FeatureBatches, ImageBatches
 from clearsight.training.job import Phase
 from clearsight.training.optim import ParameterGroup
 from clearsight.workflow.prepare.datasets import train_plan, valid_plan
 from clearsight.workflow.prepare.defaults import uncacheable
 from clearsight.workflow.prepare.feature_batches import FeatureReader
-from clearsight.workflow.prepare.setup import RunSetup
+from clearsight.workflow.prepare.second_phase import reason_against
+from clearsight.workflow.prepare.setup import RunSetup, model_spec
 
 
 def build_phases(setup: RunSetup) -> list[Phase]:
@@ -37,8 +42,21 @@ def build_phases(setup: RunSetup) -> list[Phase]:
         name = "head" if head_only else f"from {stages[cut].name}" if cut else "all"
         # After a phase of its own the head is trained already: the backbone then moves in smaller steps.
         factor = optim.backbone_lr_factor if phases else 1.0
-        phases.append(_phase(setup, name, freezing, rest, backbone_factor=factor))
+        last = _phase(_second_setup(setup) if phases else setup, name, freezing, rest, backbone_factor=factor)
+        if phases and train.reset_head:
+            spec = model_spec(setup.recipe, setup.data.classes.names)
+            last = replace(last, begin=partial(reset_head, setup.network, spec))
+        if phases and train.second_phase == "if_needed":
+            decide = partial(reason_against, name, len(setup.train), _largest_share(setup.valid))
+            last = replace(last, reason_against=decide, only_clear_gain=True)
+        phases.append(last)
     return phases
+
+
+def _largest_share(dataset: Dataset) -> float:
+    """Return the share of the most frequent class among some images; 0 without any."""
+    counts = np.bincount(dataset.labels(), minlength=1)
+    return float(counts.max() / max(counts.sum(), 1))
 
 
 def _head_setup(setup: RunSetup) -> RunSetup:
@@ -46,6 +64,12 @@ def _head_setup(setup: RunSetup) -> RunSetup:
     if setup.recipe.train.head_augment in (None, True):
         return setup
     return replace(setup, recipe=setup.recipe.replace(augment="none", views=1))
+
+
+def _second_setup(setup: RunSetup) -> RunSetup:
+    """Return the set-up of the second phase, with its own batch size."""
+    size = setup.recipe.train.second_batch_size or setup.recipe.train.batch_size
+    return replace(setup, recipe=setup.recipe.replace(batch_size=size))
 
 
 def _phase(

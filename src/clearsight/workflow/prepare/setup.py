@@ -66,7 +66,12 @@ class RunSetup:
 
 def build_network(recipe: Recipe, classes: Sequence[str], paths: Paths) -> Network:
     """Return the recipe's network for these classes, with the preprocessing of its weights."""
-    spec = ModelSpec(
+    return build(model_spec(recipe, classes), folders=paths.weights)
+
+
+def model_spec(recipe: Recipe, classes: Sequence[str]) -> ModelSpec:
+    """Return the specification of the recipe's network for these classes."""
+    return ModelSpec(
         model=recipe.model.model,
         classes=len(classes),
         class_names=tuple(classes),
@@ -75,7 +80,6 @@ def build_network(recipe: Recipe, classes: Sequence[str], paths: Paths) -> Netwo
         weights=recipe.model.weights,
         seed=recipe.train.seed,
     )
-    return build(spec, folders=paths.weights)
 
 
 def override_preprocess(preprocess: Preprocess, section: DataSection) -> Preprocess:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from clearsight.core.finding import Series
 
-_CELL = "padding:2px 12px 2px 0;text-align:{side};vertical-align:top;border:none"
+_CELL = "padding:2px 8px 2px 0;text-align:{side};vertical-align:top;border:none"
 _NAME = ";white-space:nowrap"  # the first column has names of two words at most, or of classes
 _STROKES = ("#0072B2", "#D55E00")  # of Okabe and Ito 2008, as in the reports; legible on light and dark
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clearsight.core.format import several
+from clearsight.core.run import Run, RunFolder
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.saved_tensor import SavedTensor
-from clearsight.workflow.results.figures import tensor_figure
+from clearsight.workflow.results.figures import By, check_by, run_figure, tensor_figure
 from clearsight.workflow.results.html import facts_html
 
 if TYPE_CHECKING:
@@ -32,7 +33,17 @@ class OpenedTensor(SavedTensor):
 
 
 class OpenedRun(SavedRun):
-    """What was saved of a run, with a summary. `tensor` returns tensors with a chart."""
+    """Saved values of a run, with a summary and the charts of the run. `tensor` returns tensors with a chart."""
+
+    def plot(self, what: str = "loss", *, by: By | None = None, statistic: str = "l2") -> go.Figure:
+        """Return a Plotly figure, as `TrainedRun.plot` does; of a Hook's run what it saved, by step.
+
+        Raises BadChoice with the nearest name for anything else, MissingExtra without plotly.
+        """
+        if RunFolder(self.path).is_run:
+            return run_figure(Run.open(self.path), what, by, statistic)
+        check_by(by)
+        return tensor_figure(self.tensor(what), statistic=statistic, title=f"{what} of {self.path.name}")
 
     def tensor(self, name: str) -> OpenedTensor:
         """Return what was saved under a name. Raises BadChoice, with the nearest name, for an unknown one."""

@@ -16,15 +16,20 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Resumable, Run, RunFolder
 from clearsight.core.stop import StopKind
 from clearsight.data.readers import check_path
+from clearsight.models.early_probe import check_default_weights
 from clearsight.models.model_names import check_name
 from clearsight.models.weights_file import NOT_A_FILE, check_file
+from clearsight.workflow.paths import Paths
 from clearsight.workflow.run.rules import check_debugging
 
 
-def check_start(source: Path, recipe: Recipe, kind: type[Resumable[Any]], folder: Path) -> None:
+def check_start(
+    source: Path, recipe: Recipe, kind: type[Resumable[Any]], folder: Path, paths: Paths | None = None
+) -> None:
     """Raise ClearsightError if a new run or study could not start.
 
-    source: the dataset.  kind: Run or Study, which must not be in `folder` yet.
+    source: the dataset.  kind: Run or Study, which must not be in `folder` yet.  paths: where weights are searched
+    before they are downloaded; None where the weights of the recipe are not used, or on other machines.
     """
     kind.check_free(folder)
     if not encodable(str(folder)):
@@ -35,6 +40,8 @@ def check_start(source: Path, recipe: Recipe, kind: type[Resumable[Any]], folder
         check_file(Path(recipe.model.weights).expanduser())
     check_name(recipe.model.model)
     check_debugging(recipe.debug)
+    if paths is not None and recipe.model.weights == "default":  # last: it may take two seconds
+        check_default_weights(recipe.model.model, paths.weights, paths.torch_hub)
 
 
 def check_checkpoint(run: Run) -> None:

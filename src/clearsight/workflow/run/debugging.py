@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
+import torch
 
 from clearsight.core.context import RunContext
+from clearsight.core.dataset import Dataset
 from clearsight.core.events import ObserverList
 from clearsight.core.files import write_json
 from clearsight.core.finding import read_findings, write_findings
@@ -19,6 +21,7 @@ from clearsight.core.resolution import ShownFindings
 from clearsight.core.run import Run
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.tensors import SavedRecord
+from clearsight.data.label_errors import check_labels_by_features
 from clearsight.debugger.actions import Action, ActionRunner
 from clearsight.debugger.actions import parse_action as parse_action
 from clearsight.debugger.capture.save_plan import SavePlan, make_save_plan, parse_save
@@ -27,12 +30,16 @@ from clearsight.debugger.session import CaptureSession
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.tape import Tape
 from clearsight.debugger.storage.tensor_store import FileTensorStore
+from clearsight.training.batches import FeatureBatches
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.job import Phase
 from clearsight.training.stop import StopSignal
 from clearsight.workflow.prepare.defaults import plain_settings
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.rules import ALL_RULES, recipe_rules, rules_about
+
+_LABELS_CHECKED = 4000  # images: their check takes about a second
+_SUSPECTS_SAVED = 100
 
 
 def actions(section: DebugSection) -> list[Action]:
@@ -92,6 +99,30 @@ def build_debugger(
         epochs=setup.recipe.train.resolved_epochs,
         profile=profile,
     )
+
+
+def note_label_check(debugger: LiveDebugger | None, phases: Sequence[Phase], train: Dataset) -> None:
+    """Let the rules know what the cached features of the training images say about their labels.
+
+    Of many images a part is checked. Without features in memory the check of before the run was resumed stays.
+    """
+    if debugger is None:
+        return
+    session = debugger.session
+    batches = next((p.train for p in phases if isinstance(p.train, FeatureBatches) and p.train.is_read), None)
+    if batches is None:
+        earlier = session.store.read_context().label_check
+        if earlier is not None:
+            session.set_context(replace(session.tape.context, label_check=earlier))
+        return
+    count = len(batches.labels)
+    rows = np.random.default_rng(0).permutation(count)[:_LABELS_CHECKED]
+    features = batches.views[0][torch.from_numpy(rows).to(batches.views.device)].float().cpu().numpy()
+    paths = [train.samples[row].id for row in rows]
+    checked = check_labels_by_features(features, batches.labels[rows], paths, train.classes.names)
+    if checked is not None:
+        checked = replace(checked, suspects=checked.suspects[:_SUSPECTS_SAVED])
+    session.set_context(replace(session.tape.context, label_check=checked))
 
 
 def run_context(setup: RunSetup, phases: Sequence[Phase]) -> RunContext:

@@ -50,7 +50,7 @@ def deliver(run: Run, steps: FinalSteps, trained: Trained, launch: LaunchContext
     ended = result.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY)
     if launch.ending == "deliver" and ended and result.best_epoch is not None:
         # On every rank: they share the images.
-        calibration = steps("calibration", _calibrate, setup.network, trained.phase, setup.world)
+        calibration = steps("calibration", _calibrate, run, setup.network, trained.phase, setup.world)
         run.calibration = calibration.to_json() if calibration else {}
         if trained.refit is not None:  # after the calibration, which needs images that the weights have not seen
             result = steps("refit", trained.refit.train, result) or result
@@ -106,11 +106,12 @@ def _measure(run: Run, bundle: Bundle, data: Dataset, device: str, progress: Pro
     bundle.model_copy(update={"scores": run.scores}).seal(run.bundle)
 
 
-def _calibrate(network: Network, phase: Phase, world: World) -> Calibration | None:
+def _calibrate(run: Run, network: Network, phase: Phase, world: World) -> Calibration | None:
     """Return the calibration of the kept weights on the validation split; None without one."""
     if phase.valid is None:
         return None
     network.model.eval()
     phase.model.eval()
     logits, labels = outputs(phase.model, phase.valid, nullcontext, world)
-    return calibrate(logits, labels)
+    # A head that came with the weights was trained on images of these classes, perhaps on those that validate here.
+    return calibrate(logits, labels, may_be_trained=bool(run.weights.get("has_head")))

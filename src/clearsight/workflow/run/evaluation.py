@@ -24,7 +24,7 @@ from clearsight.data.geometry import normalise
 from clearsight.data.loader import Loader, LoadPlan
 from clearsight.training import metrics
 from clearsight.workflow.display.text import evaluation_lines
-from clearsight.workflow.predictors import open_predictor
+from clearsight.workflow.predictors import open_or_torch
 from clearsight.workflow.prepare.datasets import Progress, loader_workers, quiet
 from clearsight.workflow.results.figures import evaluation_figure
 from clearsight.workflow.results.html import facts_html, table_html
@@ -194,7 +194,7 @@ def measure(
     section = section or DataSection()
     # Decoding and inference share the cores of a small machine: half of them for loading is enough.
     plan = LoadPlan(batch_size=_BATCH, workers=max(1, loader_workers(section) // 2), max_pixels=section.max_pixels)
-    predictor = open_predictor(bundle, device=device, threads=cores())
+    predictor = open_or_torch(bundle, device=device, threads=cores())
     logits, done = [], 0
     for batch in Loader(dataset, bundle.preprocess, plan).epoch(1):
         # Not the softmax: scores and temperature need logits.

@@ -47,11 +47,12 @@ from clearsight.workflow.prepare.datasets import (
 from clearsight.workflow.prepare.defaults import resolve_defaults
 from clearsight.workflow.prepare.feature_batches import read_features, saved_feature_seconds
 from clearsight.workflow.prepare.phases import build_phases
+from clearsight.workflow.prepare.second_phase import second_phase_sentence
 from clearsight.workflow.prepare.setup import RunSetup, build_network, override_preprocess, step_seconds
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.changed_images import DIGESTS, note_changed_images
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.debugging import build_debugger, run_context, write_verdicts
+from clearsight.workflow.run.debugging import build_debugger, note_label_check, run_context, write_verdicts
 from clearsight.workflow.run.delivery import Trained, deliver
 from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.run.plan import make_plan
@@ -132,7 +133,8 @@ def make_setup(
     network.model.to(memory_format=placement.memory_format)
     choice = None
     if recipe.model.freeze == "auto":
-        choice = choose_freeze(recipe, partial(_training_cost, network, data, placement, launch.world))
+        measure = partial(_training_cost, network, data, placement, launch.world)
+        choice = choose_freeze(recipe, measure, has_head=bool(network.saved_head))
         recipe = choice.recipe
     return RunSetup(
         network=network,
@@ -188,7 +190,10 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext, notes: Sequence[st
     announce = ObserverList(observers if setup.world.leads else [])
     run.failed_steps, steps = [], FinalSteps(run, announce.on_failed_step)  # none yet: a resumed run takes them again
     try:
-        recording = build_recording(run.files.profile, setup, visible=launch.visible, last_step=checkpoints.last_step())
+        last = checkpoints.last_step()
+        recording = build_recording(
+            run.files.profile, setup, visible=launch.visible, last_step=last, started=launch.started
+        )
         with recording or nullcontext():
             if recording is not None:
                 setup = replace(setup, stopwatch=recording)
@@ -198,9 +203,13 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext, notes: Sequence[st
             announce.on_plan(make_plan(setup, phases, [*notes, *tuning_notes(run.path)]))
             with setup.stopwatch.span("features", 0, 0):
                 read_features(phases, checkpoints.epoch())  # after the plan, which says how long that takes
+            note_label_check(debugger, phases, setup.train)
             with stop.listening():
                 training = AdjustedTraining(run, setup, phases, checkpoints, stop, [announce], debugger)
                 result = training.train()
+            run.second_phase = second_phase_sentence(phases, result)
+            if run.second_phase:
+                announce.on_remark(run.second_phase)
         if setup.world.leads:
             # After the recording has closed: rules read the whole profile.
             steps("verdicts", lambda: write_verdicts(debugger, run, run_context(setup, phases)))
@@ -208,7 +217,9 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext, notes: Sequence[st
         refit = None
         if training.setup.recipe.train.refit:
             refit = Refit(run=run, setup=training.setup, stop=stop, observers=[announce])
-        trained = Trained(setup=training.setup, phase=phases[-1], result=result, refit=refit)
+        # The calibration measures the kept weights: on features, where only a head was trained on them.
+        phase = phases[0] if result.left_out else phases[-1]
+        trained = Trained(setup=training.setup, phase=phase, result=result, refit=refit)
         deliver(run, steps, trained, launch)
     except BaseException as error:  # Ctrl-C too: run.json must say how it ended
         if setup.world.leads:

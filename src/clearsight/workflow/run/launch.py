@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
 from collections.abc import Collection
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from clearsight.core.errors import BadValue
+from clearsight.core.errors import BadValue, ClearsightError
 from clearsight.core.events import RunStatus
 from clearsight.core.files import write_json
 from clearsight.core.machine import process_identity
@@ -21,7 +24,7 @@ from clearsight.workflow.run.checks import check_resume, run_lock
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import actions
 from clearsight.workflow.run.execute import begin_run, execute, make_setup, run_process
-from clearsight.workflow.run.repair import repair
+from clearsight.workflow.run.repair import repair, short_recipe, valid_score
 from clearsight.workflow.run.restore import resume_notes
 from clearsight.workflow.run.rules import only_trusted
 from clearsight.workflow.speed.auto_tune import apply_auto_tune
@@ -46,13 +49,29 @@ def launch_run(source: Path, path: Path, recipe: Recipe, launch: LaunchContext, 
             return run
         # Nothing is unset in a repair: it keeps the settings that --auto-tune has measured.
         again = partial(_train, source, path, launch, (), None)
-        return repair(run, again, most=attempts, monitor=recipe.train.monitor)
+        compare = partial(_compare, source, path, launch) if short_recipe(run.recipe) is not None else None
+        return repair(run, again, most=attempts, monitor=recipe.train.monitor, compare=compare)
+
+
+def _compare(source: Path, path: Path, launch: LaunchContext, recipe: Recipe) -> float | None:
+    """Return the validation score of a short training, which leaves nothing behind; None if it was interrupted."""
+    short = short_recipe(recipe) or recipe
+    folder = RunFolder(path).comparison
+    try:
+        run = _train(source, folder, replace(launch, ending="record", observers=()), (), None, short)
+        return None if run.status is RunStatus.INTERRUPTED else valid_score(run, recipe.train.monitor)
+    except ClearsightError:  # a candidate that cannot be trained is no reason to lose the others
+        return -math.inf
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _train(
     source: Path, path: Path, launch: LaunchContext, unset: Collection[str], held: ExitStack | None, recipe: Recipe
 ) -> Run:
     """Train into the folder `path`. held: receives the lock of the folder; None if it is held already."""
+    if held is None:  # a further training of the same command
+        launch = replace(launch, started=time.monotonic())
     with run_process(recipe, launch.world) as placement:
         setup = make_setup(source, recipe, placement, launch)
         tuning = None

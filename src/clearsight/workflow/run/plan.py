@@ -16,6 +16,7 @@ from clearsight.workflow.prepare.auto_freeze import FEW_IMAGES, FORWARD_SHARE, F
 from clearsight.workflow.prepare.datasets import loader_workers
 from clearsight.workflow.prepare.defaults import HEAD_EPOCHS, uncacheable
 from clearsight.workflow.prepare.feature_batches import feature_batches
+from clearsight.workflow.prepare.second_phase import ENOUGH_ERRORS
 from clearsight.workflow.prepare.setup import RunSetup, step_seconds
 from clearsight.workflow.run.debugging import planned_steps, save_plan
 
@@ -72,13 +73,18 @@ def default_line(choice: FreezeChoice) -> str:
     took, other = _about(choice.seconds), _about(choice.other_seconds)
     if choice.reason is FreezeReason.RANDOM_WEIGHTS:
         return "the whole network is trained, since its weights are random"
-    if choice.reason is FreezeReason.FINE_TUNE:
+    if choice.reason in (FreezeReason.FINE_TUNE, FreezeReason.IF_NEEDED):
         whole = several(train.resolved_epochs - train.resolved_head_epochs, "epoch")
         first = f"the head for {several(train.resolved_head_epochs, 'epoch')}, then the whole network for {whole}"
-        return f"{first}: {took}; --freeze backbone takes {other}"
+        if choice.reason is FreezeReason.FINE_TUNE:
+            return f"{first}: {took}; --freeze backbone takes {other}"
+        return (
+            f"{first} if the head leaves {ENOUGH_ERRORS} errors or more to learn from: {other}, or {took} with the "
+            "whole network, which is used if it gains more than a standard error"
+        )
     if choice.reason is FreezeReason.FEW_IMAGES:
         return (
-            f"the head alone, since fewer than {FEW_IMAGES:,} training images gain nothing from training the rest: "
+            f"the head alone, since fewer than {FEW_IMAGES:,} training images are too few to train the rest: "
             f"{took}; with the rest {other} (--head-epochs {HEAD_EPOCHS})"
         )
     if choice.reason is FreezeReason.ONE_EPOCH:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +26,12 @@ _AUGMENTED = 4 / 3 * 1.5**2
 
 
 def build_recording(
-    folder: Path, setup: RunSetup, *, visible: Sequence[str] | None, last_step: int
+    folder: Path, setup: RunSetup, *, visible: Sequence[str] | None, last_step: int, started: float
 ) -> Recording | None:
     """Return the recording of this rank into `folder`, not yet started; None where profiling is off.
 
     visible: the GPUs that the process may use, None for all.  last_step: of the checkpoint that the run resumes from.
+    started: time.monotonic() at the start of the command or of the call.
     """
     recipe, world = setup.recipe, setup.world
     if recipe.profile.profile == "off":
@@ -44,6 +46,8 @@ def build_recording(
         visible=visible,
     )
     machine = run_machine(recipe, setup.placement, world, setup.network.preprocess, images, visible)
+    # Not the start of the process: that of a notebook, or of a worker with many trials, may be hours ago.
+    machine = replace(machine, launched=time.time() - (time.monotonic() - started))
     return Recording(folder, machine, options, rank=world.rank, loads=setup.load_times.sums)
 
 

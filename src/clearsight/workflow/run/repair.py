@@ -1,11 +1,14 @@
 """Repair of a run: train again with the fixes that the debugger proposes, and keep the better run.
 
+Candidates are the fixes of the root causes, and the usual settings whatever the cause: those repair a cause without a
+fix too, and after a wrong diagnosis. Several candidates are compared by short trainings; the best is trained whole.
 The run folder always holds the best attempt; the others lie complete in its `attempts/`, and repairs.json records what
 was changed from attempt to attempt.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,13 +17,25 @@ from typing import Any
 from clearsight.core.errors import ClearsightError
 from clearsight.core.events import RunStatus
 from clearsight.core.files import write_json
-from clearsight.core.finding import Finding, Severity, read_findings
+from clearsight.core.finding import Severity, read_findings
 from clearsight.core.judge import root_findings
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunFolder
 from clearsight.profiler.rules import PROFILER_RULES
 
 TrainAgain = Callable[[Recipe], Run]
+Compare = Callable[[Recipe], float | None]
+
+USUAL = "usual settings"  # stands for a rule where the candidate is no rule's fix
+# Settings that decide how a network is trained on the images that it has. Others are asked for by those who set them:
+# the network, its frozen part, the length of the training, the size of the images.
+_OF_TRAINING = (
+    *("optimizer", "lr", "head_lr", "momentum", "eps", "weight_decay", "schedule", "warmup", "step_size", "gamma"),
+    *("clip_grad", "accumulate", "backbone_lr_factor", "batch_size", "label_smoothing", "mixup", "cutmix", "ema"),
+    *("augment", "mean", "std", "interpolation", "dropout"),
+)
+_SHORT = 10  # part of the epochs of a short training: 1 in so many
+_FEW = 4  # epochs below which a short training takes too large a part of a whole one
 
 
 @dataclass(kw_only=True)
@@ -34,25 +49,42 @@ class Attempt:
     rule: str = ""
     cause: str = ""
     fix: dict[str, Any] = field(default_factory=dict)
-    kept: bool = False  # these names are keys of repairs.json
+    kept: bool = False
+    # By the fixes, as text: scores of short trainings, where several candidates were compared.
+    compared: dict[str, float | None] = field(default_factory=dict)  # these names are keys of repairs.json
 
 
-def repair(first: Run, train_again: TrainAgain, *, most: int, monitor: str) -> Run:
+@dataclass(frozen=True, kw_only=True)
+class RepairCandidate:
+    """Changes of a recipe that may repair it: the fix of a rule's finding, or the usual settings."""
+
+    rule: str
+    cause: str
+    fix: dict[str, Any]
+    recipe: Recipe
+
+
+def repair(first: Run, train_again: TrainAgain, *, most: int, monitor: str, compare: Compare | None = None) -> Run:
     """Repair a finished run at most `most` times; return the best attempt, which then lies in the first one's folder.
 
-    train_again: trains in the same folder with another recipe.  monitor: the validation score that decides.
+    train_again: trains in the same folder with another recipe.  monitor: the validation score that decides.  compare:
+    returns the score of a short training elsewhere, more is better, None for an interrupted one, which ends the
+    repair; without it the first candidate is trained.
     """
     folder, run = first.path, first
     attempts, scores = [_attempt(1, run)], [_score(run, monitor)]
-    tried: list[dict[str, Any]] = []
+    tried = [first.recipe]
     while len(attempts) <= most and run.status is not RunStatus.INTERRUPTED:  # after Ctrl-C nothing more is trained
-        finding = _repairable(run, tried)
-        if finding is None:
+        candidates = _candidates(run, tried)
+        if not candidates:
             break
         last = attempts[-1]
-        last.rule, last.cause, last.fix = finding.rule, finding.cause, dict(finding.fix)
-        tried.append(last.fix)
-        recipe = run.recipe.replace(**finding.fix)
+        chosen = _choose(candidates, compare, last)
+        if chosen is None:
+            break
+        last.rule, last.cause, last.fix = chosen.rule, chosen.cause, chosen.fix
+        tried.append(chosen.recipe)
+        recipe = chosen.recipe
         _set_aside(folder, len(attempts))
         run = train_again(recipe)
         attempts.append(_attempt(len(attempts) + 1, run))
@@ -67,23 +99,64 @@ def repair(first: Run, train_again: TrainAgain, *, most: int, monitor: str) -> R
     return Run.open(folder)
 
 
-def _repairable(run: Run, tried: list[dict[str, Any]]) -> Finding | None:
-    """Return the most urgent root finding with a fix that changes the recipe and was not tried before.
+def _candidates(run: Run, tried: list[Recipe]) -> list[RepairCandidate]:
+    """Return what may repair a run with findings, most urgent first: recipes that were not tried before.
 
     A finding about speed is no reason to train again: the result would be the same.
     """
     about_speed = PROFILER_RULES.names()
-    for finding in root_findings(read_findings(run.files.findings)):
-        usable = finding.severity is not Severity.INFO and finding.fix and dict(finding.fix) not in tried
-        if finding.rule in about_speed or not usable:
-            continue
+    roots = [
+        finding
+        for finding in root_findings(read_findings(run.files.findings))
+        if finding.severity is not Severity.INFO and finding.rule not in about_speed
+    ]
+    if not roots:
+        return []
+    fixes = [(finding.rule, finding.cause, dict(finding.fix)) for finding in roots if finding.fix]
+    found: list[RepairCandidate] = []
+    for rule, cause, fix in [*fixes, (USUAL, roots[0].cause, usual_settings(run.recipe))]:
         try:
-            changed = run.recipe.replace(**finding.fix)
+            recipe = run.recipe.replace(**fix)
         except ClearsightError:  # a rule of the user's own may propose a value out of range
             continue
-        if changed != run.recipe:
-            return finding
-    return None
+        if recipe not in tried and recipe not in [candidate.recipe for candidate in found]:
+            found.append(RepairCandidate(rule=rule, cause=cause, fix=fix, recipe=recipe))
+    return found
+
+
+def usual_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings of the training that differ from their defaults, each with its default."""
+    given, default = recipe.flat(), Recipe()
+    usual = default.flat()
+    # A run's recipe has the values that unset settings came to.
+    resolved = usual | {"augment": default.data.resolved_augment, "schedule": default.optim.resolved_schedule}
+    return {name: usual[name] for name in _OF_TRAINING if given[name] not in (usual[name], resolved[name])}
+
+
+def _choose(candidates: list[RepairCandidate], compare: Compare | None, attempt: Attempt) -> RepairCandidate | None:
+    """Return the candidate with the best short training, the first of equal ones; None after an interruption."""
+    if compare is None or len(candidates) == 1:
+        return candidates[0]
+    scores = []
+    for candidate in candidates:
+        score = compare(candidate.recipe)
+        if score is None:
+            return None
+        scores.append(score)
+        attempt.compared[f"{candidate.rule}: {candidate.fix}"] = score if math.isfinite(score) else None
+    return candidates[scores.index(max(scores))]
+
+
+def short_recipe(recipe: Recipe) -> Recipe | None:
+    """Return the recipe of a short training, a tenth of the epochs; None where that is too large a part."""
+    epochs = recipe.train.resolved_epochs
+    if epochs < _FEW:
+        return None
+    few = max(1, round(epochs / _SHORT))
+    head = recipe.train.head_epochs
+    return recipe.replace(
+        epochs=few, head_epochs=None if head is None else min(head, few - 1), rules="none", repair=0, on_finding=()
+    )
 
 
 def _attempt(number: int, run: Run) -> Attempt:
@@ -92,8 +165,13 @@ def _attempt(number: int, run: Run) -> Attempt:
 
 def _score(run: Run, monitor: str) -> float:
     """Return what the better of two attempts has more of; minus infinity without a usable model."""
+    return valid_score(run, monitor) if run.has_bundle else float("-inf")
+
+
+def valid_score(run: Run, monitor: str) -> float:
+    """Return the validation score of a run, negative where less is better; minus infinity without one."""
     valid = run.scores.get("valid") or {}
-    if not run.has_bundle or not valid:
+    if not valid:
         return float("-inf")
     value = float(valid.get(monitor, valid["accuracy"]))
     return -value if monitor == "loss" else value

@@ -95,6 +95,7 @@ def run_results(run: Run, name: str, steps: Sequence[Mapping[str, Any]]) -> RunR
         images_per_second=run.images_per_second,
         best_epoch=run.best_epoch,
         refit=run.refit,
+        second_phase=run.second_phase,
         epochs=run.epochs(),
         steps=steps,
         evaluation=evaluation,

@@ -28,6 +28,7 @@ def weights_facts(network: Network, preprocess: Preprocess) -> dict[str, Any]:
         "origin": network.weights,
         "file": file,
         "sha256": sha256(Path(file)) if file else "",
+        "has_head": bool(network.saved_head),  # of the same classes
         "preprocess": preprocess.model_dump(mode="json"),
     }
 

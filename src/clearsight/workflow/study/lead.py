@@ -24,6 +24,7 @@ from clearsight.core.ties import ties
 from clearsight.core.trial import Trial
 from clearsight.data.scan import drop_bad_images
 from clearsight.data.splits import check_trainable
+from clearsight.models.early_probe import check_default_weights
 from clearsight.models.weights_file import NOT_A_FILE, candidates, check_file
 from clearsight.training.stop import StopSignal
 from clearsight.tuning.executors import EXECUTORS
@@ -191,21 +192,28 @@ def build_executor(plan: StudyPlan, base: Recipe, paths: Paths, logs: Path, gpus
         raise BadChoice(f"--on {plan.on}", "no such executor", got=kind, allowed=EXECUTORS.names()) from None
 
 
-def check_weights(plan: StudyPlan, base: Recipe, folders: Sequence[Path]) -> None:
+def weights_are_fixed(plan: StudyPlan) -> bool:
+    """Return True if all trials start from the weights of the base recipe, on this machine."""
+    return plan.on == "local" and not {"model", "weights"} & {*plan.space.names}
+
+
+def check_weights(plan: StudyPlan, base: Recipe, paths: Paths) -> None:
     """Raise ClearsightError if the weights of all trials are not there; without this every trial would fail.
 
-    folders: searched for weights.  Loads torch where they must be downloaded, which is then done once for all workers.
+    paths: where weights are searched.  Loads torch where they must be downloaded, which is then done once for all
+    workers.
     """
     model, weights = base.model.model, base.model.weights
-    if plan.on != "local" or {"model", "weights"} & {*plan.space.names}:  # other machines, or a question of the trial
+    if not weights_are_fixed(plan):
         return
     if weights not in NOT_A_FILE:
         check_file(Path(weights))
-    elif weights == "default" and not candidates(model, folders):
+    elif weights == "default" and not candidates(model, paths.weights):
+        check_default_weights(model, paths.weights, paths.torch_hub)
         from clearsight.models.weights import resolve
         from clearsight.models.zoo import find
 
-        resolve(weights, *find(model), folders)
+        resolve(weights, *find(model), paths.weights)
 
 
 def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> Dataset:

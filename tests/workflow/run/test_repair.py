@@ -108,6 +108,25 @@ def test_of_several_candidates_the_best_short_training_is_trained_whole(tmp_path
     assert first["compared"] == {"Fast: {'lr': 0.1}": 0.3, "usual settings: {'lr': None}": 0.4}
 
 
+@pytest.mark.parametrize(("short", "rates"), [(0.75, [1.0, None]), (0.65, [1.0])], ids=["by far", "by chance"])
+def test_a_run_without_findings_is_compared_with_the_usual_settings(
+    tmp_path: Path, short: float, rates: list[float | None]
+) -> None:
+    train = Trainer(tmp_path / "run", {1.0: 0.95})
+    scores = {1.0: 0.6, None: short}
+    repair(train(Recipe().replace(lr=1.0)), train, most=3, monitor="accuracy", compare=lambda r: scores[r.optim.lr])
+    assert train.rates == rates
+    assert Run.open(tmp_path / "run").recipe.optim.lr == 1.0  # the better one
+
+
+def test_a_run_with_the_usual_settings_and_no_findings_is_not_compared(tmp_path: Path) -> None:
+    train = Trainer(tmp_path / "run", {})
+    run = train(Recipe())
+    write_findings(run.files.findings, [])
+    repair(run, train, most=3, monitor="accuracy", compare=lambda recipe: pytest.fail("nothing to compare"))
+    assert train.rates == [None]
+
+
 def test_an_interrupted_comparison_ends_the_repair(tmp_path: Path) -> None:
     train = Trainer(tmp_path / "run", {1.0: 0.2, 0.1: 0.5})
     repair(train(Recipe().replace(lr=1.0)), train, most=3, monitor="accuracy", compare=lambda recipe: None)

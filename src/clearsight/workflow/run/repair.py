@@ -2,6 +2,7 @@
 
 Candidates are the fixes of the root causes, and the usual settings whatever the cause: those repair a cause without a
 fix too, and after a wrong diagnosis. Several candidates are compared by short trainings; the best is trained whole.
+Where nothing was found, a short training tells whether the usual settings learn faster than those of the run by far.
 The run folder always holds the best attempt; the others lie complete in its `attempts/`, and repairs.json records what
 was changed from attempt to attempt.
 """
@@ -9,7 +10,7 @@ was changed from attempt to attempt.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ _OF_TRAINING = (
     *("augment", "mean", "std", "interpolation", "dropout"),
 )
 _SHORT = 10  # part of the epochs of a short training: 1 in so many
+_BY_FAR = 0.1  # difference of two scores, or part of a loss: more than the validation images show by chance
 _FEW = 4  # epochs below which a short training takes too large a part of a whole one
 
 
@@ -75,11 +77,11 @@ def repair(first: Run, train_again: TrainAgain, *, most: int, monitor: str, comp
     attempts, scores = [_attempt(1, run)], [_score(run, monitor)]
     tried = [first.recipe]
     while len(attempts) <= most and run.status is not RunStatus.INTERRUPTED:  # after Ctrl-C nothing more is trained
-        candidates = _candidates(run, tried)
-        if not candidates:
-            break
-        last = attempts[-1]
-        chosen = _choose(candidates, compare, last)
+        candidates, last = _candidates(run, tried), attempts[-1]
+        if candidates:
+            chosen = _choose(candidates, compare, last)
+        else:
+            chosen = _better_usual(run, tried, compare, last) if compare is not None and len(attempts) == 1 else None
         if chosen is None:
             break
         last.rule, last.cause, last.fix = chosen.rule, chosen.cause, chosen.fix
@@ -113,8 +115,15 @@ def _candidates(run: Run, tried: list[Recipe]) -> list[RepairCandidate]:
     if not roots:
         return []
     fixes = [(finding.rule, finding.cause, dict(finding.fix)) for finding in roots if finding.fix]
+    return _untried(run, [*fixes, (USUAL, roots[0].cause, usual_settings(run.recipe))], tried)
+
+
+def _untried(
+    run: Run, changes: Iterable[tuple[str, str, dict[str, Any]]], tried: Sequence[Recipe]
+) -> list[RepairCandidate]:
+    """Return a candidate for each recipe that was not tried before. changes: rule, cause and fix."""
     found: list[RepairCandidate] = []
-    for rule, cause, fix in [*fixes, (USUAL, roots[0].cause, usual_settings(run.recipe))]:
+    for rule, cause, fix in changes:
         try:
             recipe = run.recipe.replace(**fix)
         except ClearsightError:  # a rule of the user's own may propose a value out of range
@@ -122,6 +131,20 @@ def _candidates(run: Run, tried: list[Recipe]) -> list[RepairCandidate]:
         if recipe not in tried and recipe not in [candidate.recipe for candidate in found]:
             found.append(RepairCandidate(rule=rule, cause=cause, fix=fix, recipe=recipe))
     return found
+
+
+def _better_usual(run: Run, tried: Sequence[Recipe], compare: Compare, attempt: Attempt) -> RepairCandidate | None:
+    """Return the usual settings where a short training with them is better by far than one with those of the run."""
+    cause = "nothing was found, and with the usual settings the network learns faster by far"
+    for candidate in _untried(run, [(USUAL, cause, usual_settings(run.recipe))], tried):
+        own, usual = compare(run.recipe), compare(candidate.recipe)
+        if own is None or usual is None:
+            return None
+        for name, score in (("settings of the run", own), (f"{USUAL}: {candidate.fix}", usual)):
+            attempt.compared[name] = score if math.isfinite(score) else None
+        if usual > own + _BY_FAR * (1.0 if own >= 0 else abs(own)):
+            return candidate
+    return None
 
 
 def usual_settings(recipe: Recipe) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Candidates are the fixes of the root causes, and the usual settings whatever the cause: those repair a cause without a
 fix too, and after a wrong diagnosis. Several candidates are compared by short trainings; the best is trained whole.
-Where nothing was found, a short training tells whether the usual settings learn faster than those of the run by far.
+A run that has learned little although nothing was found is trained again with the usual settings.
 The run folder always holds the best attempt; the others lie complete in its `attempts/`, and repairs.json records what
 was changed from attempt to attempt.
 """
@@ -36,7 +36,7 @@ _OF_TRAINING = (
     *("augment", "mean", "std", "interpolation", "dropout"),
 )
 _SHORT = 10  # part of the epochs of a short training: 1 in so many
-_BY_FAR = 0.1  # difference of two scores, or part of a loss: more than the validation images show by chance
+_LITTLE = 0.7  # of the loss of a guess by chance, above which little was learned
 _FEW = 4  # epochs below which a short training takes too large a part of a whole one
 
 
@@ -78,10 +78,7 @@ def repair(first: Run, train_again: TrainAgain, *, most: int, monitor: str, comp
     tried = [first.recipe]
     while len(attempts) <= most and run.status is not RunStatus.INTERRUPTED:  # after Ctrl-C nothing more is trained
         candidates, last = _candidates(run, tried), attempts[-1]
-        if candidates:
-            chosen = _choose(candidates, compare, last)
-        else:
-            chosen = _better_usual(run, tried, compare, last) if compare is not None and len(attempts) == 1 else None
+        chosen = _choose(candidates, compare, last) if candidates else _usual_after_little(run, tried)
         if chosen is None:
             break
         last.rule, last.cause, last.fix = chosen.rule, chosen.cause, chosen.fix
@@ -133,18 +130,17 @@ def _untried(
     return found
 
 
-def _better_usual(run: Run, tried: Sequence[Recipe], compare: Compare, attempt: Attempt) -> RepairCandidate | None:
-    """Return the usual settings where a short training with them is better by far than one with those of the run."""
-    cause = "nothing was found, and with the usual settings the network learns faster by far"
-    for candidate in _untried(run, [(USUAL, cause, usual_settings(run.recipe))], tried):
-        own, usual = compare(run.recipe), compare(candidate.recipe)
-        if own is None or usual is None:
-            return None
-        for name, score in (("settings of the run", own), (f"{USUAL}: {candidate.fix}", usual)):
-            attempt.compared[name] = score if math.isfinite(score) else None
-        if usual > own + _BY_FAR * (1.0 if own >= 0 else abs(own)):
-            return candidate
-    return None
+def _usual_after_little(run: Run, tried: Sequence[Recipe]) -> RepairCandidate | None:
+    """Return the usual settings for a run that has learned little although nothing was found."""
+    valid, classes = run.scores.get("valid") or {}, len(run.data.get("classes") or ())
+    loss = float(valid.get("loss", 0.0))
+    if classes < 2 or not loss > _LITTLE * math.log(classes):  # of a loss that is not a number too little is known
+        return None
+    cause = (
+        f"nothing was found, but the validation loss of {loss:.2f} is hardly below {math.log(classes):.2f}, by chance"
+    )
+    candidates = _untried(run, [(USUAL, cause, usual_settings(run.recipe))], tried)
+    return candidates[0] if candidates else None
 
 
 def usual_settings(recipe: Recipe) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from clearsight.core.errors import BadBundle
 from clearsight.core.machine import import_onnxruntime
 from clearsight.serving.runtimes import ModelInput
+from clearsight.serving.runtimes.optimized import NETWORK
 
 
 class OnnxSession:
@@ -36,6 +37,8 @@ def load(path: Path, threads: int) -> OnnxSession:
     # Threads that spin between requests take cores from the decoders and from other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if path.name == NETWORK:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is optimised
     try:
         return OnnxSession(onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
     except Exception as error:  # onnxruntime's own errors have no common base below Exception

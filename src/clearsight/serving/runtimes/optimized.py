@@ -18,10 +18,10 @@ from pathlib import Path
 from clearsight.core.errors import ClearsightError
 from clearsight.core.files import read_json, sha256, write_json
 from clearsight.core.machine import import_onnxruntime, instruction_set
+from clearsight.serving.runtimes.onnx import OPTIMIZED, open_session
 
 LOG = logging.getLogger(__name__)
 
-NETWORK = "network.optimized.onnx"  # a name by which the loader knows that there is nothing left to optimise
 _WEIGHTS, _DIGESTS = "network.weights", "digests.json"
 _MOST = 8  # networks in the cache; the ones that were used last stay
 
@@ -44,7 +44,7 @@ def optimized_file(path: Path, digest: str, cache: Path) -> Path:
     except (OSError, ClearsightError) as error:
         LOG.warning("the optimised network cannot be kept in %s (%s)", cache, error)
         return path
-    return entry / NETWORK
+    return entry / OPTIMIZED
 
 
 def _is_whole(entry: Path) -> bool:
@@ -69,16 +69,12 @@ def _write(path: Path, entry: Path) -> None:
 
 
 def _optimize(path: Path, folder: Path) -> None:
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
+    options = import_onnxruntime().SessionOptions()
     options.log_severity_level = 3  # a warning says that the file is for this machine alone, as it is meant to be
-    options.optimized_model_filepath = str(folder / NETWORK)
+    options.optimized_model_filepath = str(folder / OPTIMIZED)
     options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
     options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-    try:
-        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own errors have no common base below Exception
-        raise ClearsightError(str(path), " ".join(str(error).split())[:200]) from error
+    open_session(path, options)
 
 
 def _drop_oldest(cache: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,9 @@ from clearsight.workflow.deployment.options import (
     runtime_names,
     runtime_options,
 )
-from clearsight.workflow.prepare.inputs import InputImage
+
+if TYPE_CHECKING:
+    from clearsight.workflow.prepare.inputs import InputImage  # an endpoint need not import readers of datasets
 
 log = logging.getLogger(__name__)
 

@@ -57,6 +57,7 @@ def start(
 ) -> int:
     """Start the service in the background, and return when it answers."""
     # Imported here: --help should not wait for a web server and a database.
+    from clearsight_sagemaker.service.__main__ import log_to_stderr
     from clearsight_sagemaker.service.lifecycle import start_service
     from clearsight_sagemaker.service.server import ServiceOptions, serve
 
@@ -70,7 +71,7 @@ def start(
         job_environment=_variables(job_env or ()),
     )
     if foreground:
-        _log_to_stderr()
+        log_to_stderr()
         serve(options, os.environ)
         return 0
     address = start_service(options, os.environ)
@@ -174,13 +175,6 @@ def _variables(pairs: Sequence[str]) -> dict[str, str]:
             raise BadValue(f"--job-env {pair}", "must be NAME=VALUE")
         variables[name] = value
     return variables
-
-
-def _log_to_stderr() -> None:
-    import logging
-
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
-    logging.getLogger("clearsight.sagemaker").setLevel(logging.INFO)
 
 
 @app.command("profiler-report", context_settings=_HELP)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-_NEAR = 64 << 10  # bytes in which a line is searched one by one
+_NEAR = 64 << 10  # bytes that are read at once, and in which a line is searched one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +24,27 @@ class LogLine:
 
 
 def lines_from(path: Path, offset: int) -> Iterator[LogLine]:
-    """Yield the lines from a byte on. A line without a time has that of the one before it."""
-    timestamp = 0
-    with path.open("rb") as file:
-        file.seek(offset)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            start, offset = offset, offset + len(line)
-            head, _, text = line[:-1].partition(b" ")
+    """Yield the lines from a byte on. A line without a time has that of the one before it.
+
+    The file is open only while a block is read, because thousands of logs may be read at the same time.
+    """
+    timestamp, rest = 0, b""
+    while block := _block(path, offset + len(rest)):
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            start, offset = offset, offset + len(line) + 1
+            head, _, text = line.partition(b" ")
             if head.isdigit():
                 timestamp = int(head)
             else:
-                text = line[:-1]
+                text = line
             yield LogLine(timestamp, text.decode(errors="replace"), start, offset)
+
+
+def _block(path: Path, offset: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(_NEAR)
 
 
 def lines_before(path: Path, end: int | None, most_bytes: int) -> list[LogLine]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from clearsight_sagemaker.jobs.job_folder import JobFolder
+from clearsight_sagemaker.jobs.job_files import JobFiles
 
 _END_STATUSES = {
     "Completed": "Completed",
@@ -43,6 +43,7 @@ class JobProgress:
     """Folded events. offset: byte of the event file up to which they are in.  modified: time of the last event.
 
     status: InProgress, Stopping, Completed, Failed or Stopped.  metrics: the last value and its time, by name.
+    end: secondary status and message of the end, until the job has finished.
     """
 
     status: str = "InProgress"
@@ -54,7 +55,7 @@ class JobProgress:
     exit_code: int | None = None
     modified: float = 0.0
     offset: int = 0
-    _end: tuple[str, str] = ("", "")  # secondary status and message, until the job has finished
+    end: tuple[str, str] = ("", "")
 
     @property
     def ended(self) -> bool:
@@ -76,7 +77,12 @@ class JobProgress:
         """Time of the end; None before it."""
         return self.transitions[-1].start if self.ended else None
 
-    def update(self, folder: JobFolder) -> None:
+    def copied(self) -> JobProgress:
+        """Return a copy that later events do not change."""
+        transitions = [replace(transition) for transition in self.transitions]
+        return replace(self, transitions=transitions, metrics=dict(self.metrics), rules=dict(self.rules))
+
+    def update(self, folder: JobFiles) -> None:
         """Fold the events that have come since the last time."""
         for event, offset in folder.read_events(self.offset):
             self._fold(event)
@@ -97,7 +103,7 @@ class JobProgress:
             if isinstance(value, int | float) and math.isfinite(value):
                 self.metrics[str(event.get("name"))] = (float(value), moment)
         elif kind == "artifacts":
-            self.model = str(event.get("model") or "")
+            self.model = str(event.get("model") or self.model)  # the output may come in an event of its own
         elif kind == "failed":
             self.reason = str(event.get("reason") or "")[:_MOST_REASON]
             self.exit_code = event.get("exit_code")
@@ -108,7 +114,7 @@ class JobProgress:
     def _fold_status(self, secondary: str, message: str, moment: float) -> None:
         if secondary in _END_STATUSES:
             # Held back until "finished": a status that clients take for the end must not change any more.
-            self._end = (secondary, message)
+            self.end = (secondary, message)
             return
         if secondary == "Stopping":
             self.status = "Stopping"
@@ -119,7 +125,7 @@ class JobProgress:
         self.transitions.append(Transition(status=secondary, start=moment, message=message))
 
     def _finish(self, status: str, moment: float) -> None:
-        secondary, message = self._end if _END_STATUSES.get(self._end[0]) == status else ("", "")
+        secondary, message = self.end if _END_STATUSES.get(self.end[0]) == status else ("", "")
         self.status = status if status in ("Completed", "Failed", "Stopped") else "Failed"
         default = self.reason if self.status == "Failed" else _END_MESSAGES[self.status]
         self._close_last(moment)

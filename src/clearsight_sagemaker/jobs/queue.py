@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from clearsight.core.errors import ClearsightError, NotFound
+from clearsight.core.errors import ClearsightError
+from clearsight.core.files import write_text
 from clearsight.jobs.client import Jobs, jobs_of
 from clearsight.jobs.job import Job, JobSpec
-from clearsight_sagemaker.jobs.job_folder import JobFolder
+from clearsight.jobs.log_file import last_lines
+from clearsight_sagemaker.jobs.job_files import JobFiles
 from clearsight_sagemaker.jobs.progress import JobProgress
 from clearsight_sagemaker.state.home import ServiceHome
 from clearsight_sagemaker.state.resource_table import Resource, ResourceTable
@@ -28,6 +31,7 @@ ACTIVE = ("InProgress", "Stopping")
 _ACTIVE_SECONDS = 0.2  # between two rounds while jobs run
 _IDLE_SECONDS = 5.0
 _MOST_PROGRESS = 512  # jobs whose folded events stay in memory
+_MOST_LINES = 500  # of what a process wrote before it ended without a result
 _STOP_SECONDS = 180.0  # for the process of a job to end: 120 s of grace for the script, and the upload
 
 
@@ -70,9 +74,9 @@ class JobQueue:
         """Do at once what is to be done."""
         self._wake.set()
 
-    def folder(self, name: str) -> JobFolder:
+    def folder(self, name: str) -> JobFiles:
         """Return the folder of a job."""
-        return JobFolder(self._home.jobs / self.kind / name)
+        return JobFiles(self._home.jobs / self.kind / name)
 
     def count_active(self) -> int:
         """Return how many jobs wait or run."""
@@ -88,7 +92,7 @@ class JobQueue:
             while len(self._progress) > _MOST_PROGRESS:
                 self._progress.popitem(last=False)
             progress.update(self.folder(name))
-            return progress
+            return progress.copied()
 
     def refresh(self) -> None:
         """Bring the table up to date with the events of all jobs that have not ended."""
@@ -122,6 +126,13 @@ class JobQueue:
                 self.record(resource)
         self.wake()
 
+    def forget(self, name: str) -> None:
+        """Remove a job that has ended, with its folder."""
+        with self._lock:
+            self._table.remove(self.kind, name)
+            self._progress.pop(name, None)
+            shutil.rmtree(self.folder(name).path, ignore_errors=True)
+
     # The thread
 
     def _run(self) -> None:
@@ -137,44 +148,48 @@ class JobQueue:
 
     def _round(self, processes: Jobs) -> bool:
         """Do what is to be done; return True while jobs are active."""
+        # All and not one by one: this starts a supervisor again that was killed.
+        jobs = {job.spec.name: job for job in processes.all() if job.spec.name != "service"}
         running = 0
         waiting: list[Resource] = []
         for resource in self._table.every(self.kind, *ACTIVE):
             if not resource.document.get("process"):
                 waiting.append(resource)
-            elif self._follow(resource, processes):
-                running += 1
+                continue
+            job = jobs.pop(resource.document["process"], None)
+            running += self._follow(resource, job, processes)
         for resource in waiting[: max(0, self.most - running)]:
             self._begin(resource, processes)
-        return bool(running or waiting)
+        ended = [name for name, job in jobs.items() if job.state.status.ended and name.startswith(_prefix(self.kind))]
+        if ended:
+            processes.remove(ended[0])  # one in a round: the supervisor takes a moment for each
+        return bool(running or waiting or ended)
 
-    def _follow(self, resource: Resource, processes: Jobs) -> bool:
-        """Bring a job with a process up to date; return False where it has ended."""
-        name = resource.document["process"]
-        job = _job(processes, name)
-        resource = self.record(resource)  # after the status of the process: what it wrote last is in
-        if resource.status not in ACTIVE:
-            if job is not None and job.state.status.ended:
-                processes.remove(name)
+    def _follow(self, resource: Resource, job: Job | None, processes: Jobs) -> bool:
+        """Bring a job with a process up to date; return False where it has ended. job: of the supervisor."""
+        # After the status of the process was read: what it wrote last is in.
+        if self.record(resource).status not in ACTIVE:
             return job is not None and not job.state.status.ended
         if job is None:  # the service was killed before it could start the process
             self._begin(resource, processes)
         elif job.state.status.ended:
-            self._fail(resource, job)
+            self._fail(resource, job, processes)
             return False
         return True
 
-    def _fail(self, resource: Resource, job: Job) -> None:
+    def _fail(self, resource: Resource, job: Job, processes: Jobs) -> None:
         """Record the end of a job whose process has ended without one."""
         cause = job.state.reason or f"exit code {job.state.exit_code}"
         folder = self.folder(resource.name)
+        # The supervisor removes its own file together with the process.
+        write_text(folder.path / "process.log", "\n".join(last_lines(processes.log(job.spec.name), _MOST_LINES)) + "\n")
         reason = f"InternalServerError: the process of the job ended without a result: {cause}"
         folder.append("failed", reason=reason, exit_code=job.state.exit_code)
         folder.append("finished", status="Failed")
         self.record(resource)
 
     def _begin(self, resource: Resource, processes: Jobs) -> None:
-        """Start the process of a job, unless it was stopped a moment ago or an earlier service started it."""
+        """Start the process of a job, unless it was stopped a moment ago."""
         process = process_name(self.kind, resource.name)
         with self._lock:
             current = self._table.get(self.kind, resource.name)
@@ -184,8 +199,7 @@ class JobQueue:
             self._table.change(
                 self.kind, resource.name, lambda row: replace(row, document={**row.document, "process": process})
             )
-            if _job(processes, process) is None:
-                processes.start(self._spec(process, self.folder(resource.name).path))
+            processes.start(self._spec(process, self.folder(resource.name).path))
 
     def _spec(self, process: str, folder: Path) -> JobSpec:
         return JobSpec(
@@ -200,11 +214,8 @@ class JobQueue:
 def process_name(kind: str, name: str) -> str:
     """Return the name of a job's process, which is of at most 63 characters and differs between kinds."""
     digest = hashlib.sha256(f"{kind}/{name}".encode()).hexdigest()[:8]
-    return f"{kind.partition('-')[0]}-{name[:40].rstrip('-')}-{digest}"
+    return f"{_prefix(kind)}{name[:40].rstrip('-')}-{digest}"
 
 
-def _job(processes: Jobs, name: str) -> Job | None:
-    try:
-        return processes.get(name)
-    except NotFound:
-        return None
+def _prefix(kind: str) -> str:
+    return f"{kind.removesuffix('-job')}-"

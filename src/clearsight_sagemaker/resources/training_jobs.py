@@ -16,33 +16,41 @@ from clearsight_sagemaker.state.resource_table import Resource, ResourceExists, 
 from clearsight_sagemaker.state.service_state import TRAINING_JOB, Operation, ServiceState
 
 _ENDED = ("Completed", "Failed", "Stopped")
+_CREATING = "Creating"  # not yet InProgress: the queue must not see a job before its folder is there
 
 
 def create_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
     """Store a job and put it into the queue."""
     checked = checked_training_request(request)
     name, arn = checked["TrainingJobName"], state.account.arn(TRAINING_JOB, checked["TrainingJobName"])
-    folder = state.training_jobs.folder(name)
-    created = time.time()
     resource = Resource(
         kind=TRAINING_JOB,
         name=name,
-        # Not yet InProgress: the queue must not see the job before its folder is there.
-        status="Creating",
+        status=_CREATING,
         document={"request": checked, "arn": arn, "state": {"secondary": "Starting"}},
         tags=tag_map(checked.get("Tags", [])),
-        created=created,
     )
     try:
         state.table.add(resource)
     except ResourceExists:
         text = "Training job names must be unique within an AWS account and region, and a training job with this name"
         raise ServiceError("ResourceInUse", f"{text} already exists ({arn})") from None
-    folder.create(checked, _service_facts(state))
+    _complete_creation(state, name, checked)
+    return {"TrainingJobArn": arn}
+
+
+def complete_creations(state: ServiceState) -> None:
+    """Complete the jobs that a service has stored and was killed before it put them into the queue."""
+    for resource in state.table.every(TRAINING_JOB, _CREATING):
+        _complete_creation(state, resource.name, resource.document["request"])
+
+
+def _complete_creation(state: ServiceState, name: str, request: dict[str, Any]) -> None:
+    folder = state.training_jobs.folder(name)
+    folder.create(request, _service_facts(state))
     folder.append("status", secondary="Starting", message="Starting the training job")
     state.table.change(TRAINING_JOB, name, lambda row: replace(row, status="InProgress"))
     state.training_jobs.wake()
-    return {"TrainingJobArn": arn}
 
 
 def describe_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,8 +120,18 @@ def update_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict
     return {"TrainingJobArn": updated.document["arn"]}
 
 
+def delete_training_job(state: ServiceState, request: Mapping[str, Any]) -> None:
+    """Delete a job that has ended, with its log; its artifacts stay in their bucket."""
+    resource = _job(state, request["TrainingJobName"])
+    if resource.status not in _ENDED:
+        text = f"The request was rejected because the training job is in status {resource.status}."
+        raise validation_error(text)
+    state.training_jobs.forget(resource.name)
+
+
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("sagemaker", "CreateTrainingJob"): create_training_job,
+    ("sagemaker", "DeleteTrainingJob"): delete_training_job,
     ("sagemaker", "DescribeTrainingJob"): describe_training_job,
     ("sagemaker", "ListTrainingJobs"): list_training_jobs,
     ("sagemaker", "StopTrainingJob"): stop_training_job,
@@ -137,7 +155,7 @@ def _summary(resource: Resource) -> dict[str, Any]:
         "CreationTime": resource.created,
         "TrainingEndTime": facts.get("ended"),
         "LastModifiedTime": resource.modified,
-        "TrainingJobStatus": resource.status,
+        "TrainingJobStatus": "InProgress" if resource.status == _CREATING else resource.status,
         "SecondaryStatus": facts["secondary"],
         "WarmPoolStatus": warm_pool_status(resource),
         "TrainingPlanArn": resource.document["request"].get("ResourceConfig", {}).get("TrainingPlanArn"),

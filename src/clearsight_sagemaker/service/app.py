@@ -70,7 +70,7 @@ class ServiceApp:
     async def _respond(self, request: Request, identity: str) -> ASGIApp:
         if request.url.path == HEALTH_PATH:
             active = await run_in_threadpool(self._state.training_jobs.count_active)
-            return JSONResponse({"status": "ok", "home": str(self._state.home.folder), "active_jobs": active})
+            return JSONResponse({"status": "ok", "active_jobs": active})
         if self._key is None:
             _check_local(request)
         address = address_of(request)

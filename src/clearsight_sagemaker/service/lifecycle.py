@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clearsight.core.errors import ClearsightError, NotFound
@@ -104,16 +104,12 @@ def _is_supervised(processes: Jobs) -> bool:
 
 
 def _spec(options: ServiceOptions, home: ServiceHome, port: int, environment: Mapping[str, str]) -> JobSpec:
-    words = ["--foreground", "--home", str(home.folder), "--host", options.host, "--port", str(port)]
-    words += ["--max-jobs", str(options.max_jobs)]
-    words += ["--require-signature"] if options.require_signature else []
-    words += ["--state", options.state_url] if options.state_url else []
-    words += [word for name, value in options.job_environment.items() for word in ("--job-env", f"{name}={value}")]
+    replace(options, home=home.folder, port=port).write()
     host = "127.0.0.1" if options.host == "0.0.0.0" else options.host
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}{HEALTH_PATH}"
     return JobSpec(
         name=PROCESS,
-        command=(sys.executable, "-m", "clearsight_sagemaker", "start", *words),
+        command=(sys.executable, "-m", "clearsight_sagemaker.service", str(home.folder)),
         folder=home.folder,
         environment=_without_aws(environment),
         restart="on-failure",

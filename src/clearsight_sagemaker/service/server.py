@@ -9,17 +9,18 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import uvicorn
 
 from clearsight.core.errors import BadValue, ClearsightError
-from clearsight.core.files import write_text
+from clearsight.core.files import read_json, write_text
 from clearsight.core.folder_lock import folder_lock
 from clearsight.core.machine import cores, process_identity
 from clearsight_sagemaker.jobs.queue import JobQueue
 from clearsight_sagemaker.protocols.service_models import service_model
+from clearsight_sagemaker.resources.training_jobs import complete_creations
 from clearsight_sagemaker.s3.store import ObjectStore
 from clearsight_sagemaker.service.app import ServiceApp
 from clearsight_sagemaker.state.home import ServiceHome
@@ -62,6 +63,23 @@ class ServiceOptions:
             problem = "without signatures the service listens on this machine alone"
             raise BadValue(f"--host {self.host}", problem, fix="Add --require-signature.")
 
+    def write(self) -> None:
+        """Write the options into the home, for the process that the supervisor starts: words of a command line are
+        read by every user of the machine, and databases and jobs may have passwords.
+        """
+        values = {**asdict(self), "home": str(self.home), "job_command": list(self.job_command)}
+        write_text(_options_path(self.home), json.dumps(values, indent=2) + "\n", private=True)
+
+    @classmethod
+    def read(cls, home: Path) -> ServiceOptions:
+        """Return the options that `write` wrote; raises ClearsightError where they are missing or damaged."""
+        values = read_json(_options_path(home))
+        return cls(**{**values, "home": home})
+
+
+def _options_path(home: Path) -> Path:
+    return home / "options.json"
+
 
 def is_loopback(host: str) -> bool:
     """Return True for an address that other machines cannot reach."""
@@ -95,6 +113,7 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
         endpoint_url=endpoint_url,
         job_environment={**_chosen(environment, _SCRIPT_VARIABLES), **options.job_environment},
     )
+    complete_creations(state)
     queue.start()
     try:
         yield state

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearsight_sagemaker.jobs.job_folder import JobFolder
+from clearsight_sagemaker.jobs.job_files import JobFiles
 from clearsight_sagemaker.jobs.progress import JobProgress
 
 SECONDARY = st.sampled_from(["Starting", "Downloading", "Training", "Interrupted", "Restarting", "Uploading"])
@@ -25,10 +25,10 @@ EVENTS = st.lists(
 )
 
 
-def written(path: Path, events: list[dict[str, Any]]) -> JobFolder:
+def written(path: Path, events: list[dict[str, Any]]) -> JobFiles:
     lines = [json.dumps({"time": 100.0 + number, **event}) for number, event in enumerate(events)]
     (path / "events.jsonl").write_text("".join(f"{line}\n" for line in lines))
-    return JobFolder(path)
+    return JobFiles(path)
 
 
 def progress(path: Path, *events: dict[str, Any]) -> JobProgress:
@@ -99,13 +99,13 @@ def test_a_metric_without_a_value_is_left_out(tmp_path: Path, value: object) -> 
 def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_bytes(b'{"kind": "sta\n[1]\n{"time": 1, "kind": "failed", "reason": "r"}\n')
     found = JobProgress()
-    found.update(JobFolder(tmp_path))
+    found.update(JobFiles(tmp_path))
     assert found.reason == "r"
 
 
 def test_an_event_after_a_cut_line_is_whole(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_bytes(b'{"time": 1, "kind": "met')
-    folder, found = JobFolder(tmp_path), JobProgress()
+    folder, found = JobFiles(tmp_path), JobProgress()
     folder.append("finished", status="Failed")
     found.update(folder)
     assert found.status == "Failed"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.sagemaker.local_service import LocalService, job_request
+from tests.sagemaker.local_service import WAIT_SECONDS, LocalService, job_request, local_service
 
 RULES = [
     {
@@ -200,3 +203,35 @@ def test_tags(service: LocalService, finished: dict[str, Any]) -> None:
     code, message = service.error("AddTags", ResourceArn=arn, Tags=[{"Key": "aws:x", "Value": ""}])
     assert (code, "reserved" in message) == ("ValidationException", True)
     assert "Could not find resource" in service.error("ListTags", ResourceArn=arn + "x")[1]
+
+
+def test_a_job_that_has_ended_is_deleted(service: LocalService) -> None:
+    service.create_job("brief", HyperParameters={"script": "wait"})
+    assert "is in status InProgress" in service.error("DeleteTrainingJob", TrainingJobName="brief")[1]
+    service.call("StopTrainingJob", TrainingJobName="brief")
+    service.ended_job("brief")
+    service.call("DeleteTrainingJob", TrainingJobName="brief")
+    assert service.error("DescribeTrainingJob", TrainingJobName="brief")[1] == "Requested resource not found."
+    assert not service.state.training_jobs.folder("brief").path.exists()
+
+
+def test_jobs_outlive_their_service(tmp_path: Path) -> None:
+    with local_service(tmp_path) as first:
+        first.create_job("running", HyperParameters={"script": "wait"})
+        # As a service leaves it that was killed within CreateTrainingJob:
+        row = first.state.table.get("training-job", "running")
+        assert row is not None
+        cut = replace(row, name="cut", status="Creating", number=0, document={"request": job_request("cut"), "arn": ""})
+        first.state.table.add(replace(cut, document={**cut.document, "state": {"secondary": "Starting"}}))
+        until_training(first, "running")
+    with local_service(tmp_path) as second:
+        assert second.call("DescribeTrainingJob", TrainingJobName="running")["SecondaryStatus"] == "Training"
+        second.call("StopTrainingJob", TrainingJobName="running")
+        assert second.ended_job("running")["TrainingJobStatus"] == "Stopped"
+        assert second.ended_job("cut")["TrainingJobStatus"] == "Completed"
+
+
+def until_training(service: LocalService, name: str) -> None:
+    end = time.monotonic() + WAIT_SECONDS
+    while service.call("DescribeTrainingJob", TrainingJobName=name)["SecondaryStatus"] != "Training":
+        assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""JobFolder: request, events and log of one job, by which the service and the process of the job talk.
+"""JobFiles: request, events and log of one job, by which the service and the process of the job talk.
 
 The service writes the request before the process starts. The process appends events and log lines; both may append
 events, and a reader takes complete lines alone.
@@ -18,7 +18,7 @@ from clearsight.core.files import write_text
 _PIECE = 1 << 20
 
 
-class JobFolder:
+class JobFiles:
     """Files of a job."""
 
     def __init__(self, path: Path) -> None:

@@ -22,7 +22,12 @@ SESSION = """
 import time
 from sagemaker.utils import sts_regional_endpoint, sagemaker_short_timestamp
 NOTEBOOK_METADATA_FILE = "/opt/ml/metadata/resource-metadata.json"
-def wait(): time.sleep(10); return "waited"
+def wait():
+    start = time.time()
+    time.sleep(10)
+    return time.time() - start
+def _logs_for_job(session, job_name, wait=False, poll=10, log_type="All", timeout=None):
+    return "time" if type(time).__name__ == "module" else "fast"
 """
 TELEMETRY = "def _requests_helper(url, timeout): raise AssertionError('telemetry is sent to ' + url)\n"
 ENDPOINT = "def sts_regional_endpoint(region): return 'https://sts.amazonaws.com'\n"
@@ -87,14 +92,17 @@ def test_the_sdk_is_changed_and_the_sitecustomize_of_the_environment_runs(packag
     assert found["fast"] == "module"
 
 
-def test_fast_polling_sleeps_half_a_second(packages: Path) -> None:
+def test_fast_polling_sleeps_half_a_second_and_counts_ten(packages: Path) -> None:
     code = (
-        "import json, time; import sagemaker.session as session; start = time.time(); result = session.wait();"
-        "print(json.dumps({'seconds': time.time() - start, 'result': result}))"
+        "import json, time; import sagemaker.session as session; start = time.time(); counted = session.wait();"
+        "print(json.dumps({'seconds': time.time() - start, 'counted': counted,"
+        "'logs': [session._logs_for_job(1, 'a'), session._logs_for_job(1, 'a', timeout=60),"
+        "session._logs_for_job(1, 'a', True, 10, 'All', 60), session._logs_for_job(1, 'a')]}))"
     )
     found = probe(packages, code, CLEARSIGHT_FAST_POLLING="1")
-    assert found["result"] == "waited"
     assert 0.4 < found["seconds"] < 5
+    assert found["counted"] >= 10
+    assert found["logs"] == ["fast", "time", "time", "fast"], "a wait with a timeout has the real clock"
 
 
 def test_without_a_service_nothing_is_changed(packages: Path) -> None:

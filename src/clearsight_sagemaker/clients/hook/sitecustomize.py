@@ -26,13 +26,9 @@ _URL = "CLEARSIGHT_SAGEMAKER_URL"
 _METADATA = "CLEARSIGHT_SAGEMAKER_METADATA"
 _FAST_POLLING = "CLEARSIGHT_FAST_POLLING"
 _POLLING_SECONDS = 0.5
-# Modules that sleep between two requests.
-_POLLING_MODULES = (
-    "sagemaker.session",
-    "sagemaker_core.main.resources",
-    "sagemaker.core.resources",
-    "sagemaker.core.helper.session_helper",
-)
+# Modules that sleep between two requests. Those of resources measure timeouts, and get short sleeps alone.
+_POLLING_MODULES = ("sagemaker.session",)
+_WAITING_MODULES = ("sagemaker_core.main.resources", "sagemaker.core.resources", "sagemaker.core.helper.session_helper")
 
 
 def service_endpoint(region: str) -> str:
@@ -49,7 +45,7 @@ def send_nothing(url: str, timeout: float) -> None:
     """Send no telemetry."""
 
 
-class FastTime:
+class ShortSleep:
     """The module `time` with short sleeps."""
 
     def __getattr__(self, name: str) -> Any:
@@ -58,6 +54,49 @@ class FastTime:
     def sleep(self, seconds: float) -> None:
         """Sleep half a second at most."""
         time.sleep(min(seconds, _POLLING_SECONDS))
+
+
+class FastTime(ShortSleep):
+    """The module `time` for modules that poll: sleeps are short, and its clock counts them in full.
+
+    The SDK sleeps 10 s between two looks at the log, and asks for the status of a job when its clock has gone on by
+    30 s.
+    """
+
+    def __init__(self) -> None:
+        self._ahead = 0.0  # seconds that this clock is ahead of the real one
+
+    def time(self) -> float:
+        """Return the seconds of the epoch, as if the sleeps had been as long as they were asked to be."""
+        return time.time() + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep half a second at most."""
+        super().sleep(seconds)
+        self._ahead += max(0.0, seconds - _POLLING_SECONDS)
+
+
+def sleep_short(module: Any) -> None:
+    """Let a module of the SDK sleep half a second at most."""
+    module.time = ShortSleep()
+
+
+def poll_fast(module: Any) -> None:
+    """Let a module of the SDK poll twice a second. A wait with a timeout keeps the real clock."""
+    fast, follow_logs = FastTime(), getattr(module, "_logs_for_job", None)
+    module.time = fast
+    if follow_logs is None:
+        return
+
+    def follow_logs_with_timeout(*values: Any, **named: Any) -> Any:
+        if named.get("timeout") or values[5:6] not in ((), (None,)):
+            module.time = time
+        try:
+            return follow_logs(*values, **named)
+        finally:
+            module.time = fast
+
+    module._logs_for_job = follow_logs_with_timeout
 
 
 _REPLACED = {
@@ -76,8 +115,11 @@ def change(module: ModuleType) -> None:
     path = getattr(module, constant, None)
     if metadata and isinstance(path, str) and path.endswith(".json") and not os.path.exists(path):
         setattr(module, constant, metadata)
-    if os.environ.get(_FAST_POLLING) == "1" and module.__name__ in _POLLING_MODULES and hasattr(module, "time"):
-        setattr(module, "time", FastTime())  # noqa: B010 - a module has no such attribute for a type checker
+    if os.environ.get(_FAST_POLLING) == "1" and hasattr(module, "time"):
+        if module.__name__ in _POLLING_MODULES:
+            poll_fast(module)
+        elif module.__name__ in _WAITING_MODULES:
+            sleep_short(module)
 
 
 class SdkFinder:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from typing import Any
 from botocore.validate import ParamValidator
 from starlette.testclient import TestClient
 
-from clearsight.core.machine import process_ended
+from clearsight.jobs import client
 from clearsight.jobs.store import JobStore
 from clearsight_sagemaker.protocols.service_models import SERVICES, service_model
 from clearsight_sagemaker.protocols.validation import known_members
@@ -114,10 +112,12 @@ def local_service(home: Path, *, max_jobs: int = 2, require_signature: bool = Fa
 
 def _end_supervisor(state: ServiceState) -> None:
     """End the process, a child of this one, that would otherwise wait some seconds for further jobs."""
-    if state.home.processes.is_dir():
-        store = JobStore(state.home.processes)
-        identity = store.supervisor
-        store.close()
-        if identity and not process_ended(identity):
-            os.kill(identity["pid"], signal.SIGTERM)
-            os.waitpid(identity["pid"], 0)
+    if not state.home.processes.is_dir():
+        return
+    store = JobStore(state.home.processes)
+    identity = store.supervisor
+    store.close()
+    for supervisor in client._supervisors:
+        if supervisor.pid == identity.get("pid"):
+            supervisor.terminate()
+            supervisor.wait()

@@ -16,14 +16,19 @@ from clearsight.core.safe_text import printable_line
 from clearsight_sagemaker.cli.output import env_lines, log_lines, status_lines, status_values
 from clearsight_sagemaker.state.home import ServiceHome, default_home
 
-app = typer.Typer(add_completion=False, rich_markup_mode="rich", help=__doc__)
+_HELP = {"help_option_names": ["--help", "-h"]}
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings=_HELP,
+    help="Run a local service that speaks SageMaker's APIs, and unchanged programs against it.",
+)
 
 _EXEC_EPILOG = """Examples:
   clearsight sagemaker exec -- jupyter lab
   clearsight sagemaker exec -- python submit.py
   clearsight sagemaker exec -- aws sagemaker list-training-jobs
 """
-_HELP = {"help_option_names": ["--help", "-h"]}
 
 Home: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="DIR", help="folder of the service, $CLEARSIGHT_SAGEMAKER_HOME by default")
@@ -132,9 +137,7 @@ def env(home: Home = None, fast_polling: FastPolling = False) -> int:
 
 @app.command("exec", epilog=_EXEC_EPILOG, context_settings={**_HELP, "allow_interspersed_args": False})
 def execute(
-    program: Annotated[
-        list[str], typer.Argument(metavar="-- PROGRAM [WORDS]...", help="what to run", show_default=False)
-    ],
+    program: Annotated[list[str], typer.Argument(metavar="-- PROGRAM", help="what to run", show_default=False)],
     port: Port = 0,
     home: Home = None,
     max_jobs: MaxJobs = 0,

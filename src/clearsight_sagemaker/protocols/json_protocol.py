@@ -50,7 +50,7 @@ def seconds_of(parameters: Mapping[str, Any], name: str) -> float | None:
 
 
 def plain_result(value: Any, shape: Any) -> Any:
-    """Return a result as clients can read it.
+    """Return a result as clients can read it. Times have milliseconds, as those of AWS.
 
     Members of structures that are None, structures without a member that they need, and numbers that are not finite are
     left out: botocore takes null for a value, and pydantic models of clients refuse empty structures. Members that the
@@ -67,7 +67,8 @@ def plain_result(value: Any, shape: Any) -> Any:
     if isinstance(value, list | tuple):
         inner_shape = shape.member if shape is not None and shape.type_name == "list" else None
         return [plain_result(inner, inner_shape) for inner in value if not _absent(inner)]
-    return value
+    is_time = isinstance(value, float) and shape is not None and shape.type_name == "timestamp"
+    return round(value, 3) if is_time else value
 
 
 def _absent(value: Any) -> bool:

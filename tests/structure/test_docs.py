@@ -126,7 +126,8 @@ def test_every_flag_that_is_named_exists() -> None:
     parameters = re.findall(r"^    (\w+): Annotated", source, flags=re.MULTILINE)
     others |= {"--" + name.replace("_", "-") for name in parameters}
     others |= set(re.findall(r'typer\.Option\(\s*"(--[a-z0-9-]+)"', source))
-    others |= {option for words, parser in commands() if "sagemaker" in words for p in parser.params for option in p.opts}
+    parsers = [parser for words, parser in commands() if words.startswith("clearsight sagemaker")]
+    others |= {option for parser in parsers for parameter in parser.params for option in parameter.opts}
     others |= {"--index-url", "--bs"}  # of pip, and of fastai
     own = re.sub(r"^## Words of other tools$.*?(?=^## |\Z)", "", TEXT, flags=re.MULTILINE | re.DOTALL)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", own))

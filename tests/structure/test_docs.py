@@ -29,7 +29,8 @@ def read(page: str) -> str:
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Yield the words and the parser of every command, and of its subcommands."""
-    for name, (module, _) in COMMANDS.items():
+    # That of the package beside clearsight is there where it is installed with its entry point.
+    for name, (module, _) in {**COMMANDS, "sagemaker": ("clearsight_sagemaker.cli.commands", "")}.items():
         command = typer.main.get_command(importlib.import_module(module).app)
         yield f"clearsight {name}", command
         for subcommand, parser in getattr(command, "commands", {}).items():
@@ -125,6 +126,8 @@ def test_every_flag_that_is_named_exists() -> None:
     parameters = re.findall(r"^    (\w+): Annotated", source, flags=re.MULTILINE)
     others |= {"--" + name.replace("_", "-") for name in parameters}
     others |= set(re.findall(r'typer\.Option\(\s*"(--[a-z0-9-]+)"', source))
+    parsers = [parser for words, parser in commands() if words.startswith("clearsight sagemaker")]
+    others |= {option for parser in parsers for parameter in parser.params for option in parameter.opts}
     others |= {"--index-url", "--bs"}  # of pip, and of fastai
     own = re.sub(r"^## Words of other tools$.*?(?=^## |\Z)", "", TEXT, flags=re.MULTILINE | re.DOTALL)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", own))

@@ -27,6 +27,7 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight/tuning/analysis/savings.py": "one analysis of a study per file",
     "clearsight/tuning/searchers": "registry: one searcher per file",
     "clearsight/workflow/report.py": "one verb per file",
+    "clearsight_sagemaker/service/operations.py": "registry: the operations of all services",
 }
 
 

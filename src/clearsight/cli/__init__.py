@@ -37,6 +37,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("clearsight.cli.commands.completion", "print the script that lets your shell complete commands"),
 }
 
+# Packages beside clearsight add commands with an entry point of this group: NAME = "module:app". The docstring of the
+# module begins with "clearsight NAME: " and the line of help.
+COMMAND_GROUP = "clearsight.commands"
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as shells report it of other programs
 
@@ -83,14 +86,38 @@ def _answer(argv: Sequence[str] | None) -> int:
         return 0
     from clearsight.cli.messages import run_command
 
-    return run_command(words[0], words[1:], COMMANDS)
+    return run_command(words[0], words[1:], all_commands())
+
+
+def all_commands() -> dict[str, tuple[str, str]]:
+    """Return the commands of the table and those of other packages, in the same form. No command is imported."""
+    from importlib.metadata import entry_points
+
+    points = {point.name: point.module for point in entry_points(group=COMMAND_GROUP) if point.name not in COMMANDS}
+    return {**COMMANDS, **{name: (module, _first_line(name, module)) for name, module in sorted(points.items())}}
+
+
+def _first_line(name: str, module: str) -> str:
+    """Return the first line of a module's docstring without importing the module; "" where it cannot be found."""
+    import ast
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    try:
+        spec = find_spec(module)
+        text = Path(spec.origin).read_text(encoding="utf-8") if spec is not None and spec.origin else ""
+        line = (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
+    except (ImportError, OSError, SyntaxError, ValueError):  # running the command says more
+        return ""
+    return line.removeprefix(f"clearsight {name}: ").removesuffix(".")
 
 
 def overview() -> str:
     """Return the text of `clearsight --help`."""
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
-    width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {bold}{name:<{width}}{plain}  {line}" for name, (_, line) in COMMANDS.items())
+    found = all_commands()
+    width = max(map(len, found))
+    commands = "\n".join(f"  {bold}{name:<{width}}{plain}  {line}" for name, (_, line) in found.items())
     return f"""{bold}Usage:{plain} clearsight COMMAND [OPTIONS]
 
 Fine-tune, debug, evaluate and serve image classifiers on your own machine.

@@ -64,15 +64,16 @@ def completion(
 
 def candidates(line: list[str]) -> list[str]:
     """Return the words that may stand in the last place of a command line. line: the words after `clearsight`."""
-    from clearsight.cli import COMMANDS
+    from clearsight.cli import all_commands
 
+    commands = all_commands()
     *before, prefix = line
     if not before:
-        return [name for name in COMMANDS if name.startswith(prefix)]
-    if before[0] not in COMMANDS or "--" in before:
+        return [name for name in commands if name.startswith(prefix)]
+    if before[0] not in commands or "--" in before:
         return []
     if prefix.startswith("-"):
-        flags = flags_of(get_command(importlib.import_module(COMMANDS[before[0]][0]).app))
+        flags = flags_of(get_command(importlib.import_module(commands[before[0]][0]).app))
         return sorted(name for name in flags if name.startswith(prefix))
     settings = {
         name: info for _, field, info in fields() for name in (flag(field, info), *further_flags(info))

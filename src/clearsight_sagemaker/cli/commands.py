@@ -1,0 +1,192 @@
+"""clearsight sagemaker: run a local service that speaks SageMaker's APIs: start, stop, status, logs, env, exec."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from clearsight.core.errors import BadValue, NotFound
+from clearsight.core.safe_text import printable_line
+from clearsight_sagemaker.cli.output import env_lines, log_lines, status_lines, status_values
+from clearsight_sagemaker.state.home import ServiceHome, default_home
+
+_HELP = {"help_option_names": ["--help", "-h"]}
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings=_HELP,
+    help="Run a local service that speaks SageMaker's APIs, and unchanged programs against it.",
+)
+
+_EXEC_EPILOG = """Examples:
+  clearsight sagemaker exec -- jupyter lab
+  clearsight sagemaker exec -- python submit.py
+  clearsight sagemaker exec -- aws sagemaker list-training-jobs
+"""
+
+Home: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="folder of the service, $CLEARSIGHT_SAGEMAKER_HOME by default")
+]
+Port: TypeAlias = Annotated[
+    int, typer.Option(help="0 for the one that the home had before, or a free one", min=0, max=65535)
+]
+MaxJobs: TypeAlias = Annotated[
+    int, typer.Option(help="training jobs at the same time, 0 for the number of cores", min=0)
+]
+JobEnvironment: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--job-env", metavar="NAME=VALUE", help="variable for the scripts of jobs")
+]
+FastPolling: TypeAlias = Annotated[
+    bool, typer.Option("--fast-polling", help="let the SDK ask twice a second, not every 10 to 30 s")
+]
+
+
+@app.command(context_settings=_HELP)
+def start(
+    port: Port = 0,
+    home: Home = None,
+    max_jobs: MaxJobs = 0,
+    host: Annotated[str, typer.Option(help="address to listen on; others than loopback need signatures")] = "127.0.0.1",
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="refuse requests that are not signed with the key of the home")
+    ] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="serve until Ctrl-C")] = False,
+    state: Annotated[str, typer.Option(metavar="URL", help="database, as SQLAlchemy writes it")] = "",
+    job_env: JobEnvironment = None,
+) -> int:
+    """Start the service in the background, and return when it answers."""
+    # Imported here: --help should not wait for a web server and a database.
+    from clearsight_sagemaker.service.__main__ import log_to_stderr
+    from clearsight_sagemaker.service.lifecycle import start_service
+    from clearsight_sagemaker.service.server import ServiceOptions, serve
+
+    options = ServiceOptions(
+        home=home or default_home(os.environ),
+        host=host,
+        port=port,
+        max_jobs=max_jobs,
+        require_signature=require_signature,
+        state_url=state,
+        job_environment=_variables(job_env or ()),
+    )
+    if foreground:
+        log_to_stderr()
+        serve(options, os.environ)
+        return 0
+    address = start_service(options, os.environ)
+    print(f"{'serving ' if address.is_new else 'already '} {address.url}")
+    print(printable_line(f"home     {options.home}"))
+    return 0
+
+
+@app.command(context_settings=_HELP)
+def stop(home: Home = None) -> int:
+    """Stop the service; jobs that run go on, and the next start finds them."""
+    from clearsight_sagemaker.service.lifecycle import stop_service
+
+    print("stopped" if stop_service(_home(home)) else "the service does not run")
+    return 0
+
+
+@app.command(context_settings=_HELP)
+def status(
+    home: Home = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> int:
+    """Show where the service listens and how many jobs it has; exit code 1 where it does not run."""
+    values = status_values(_home(home))
+    for line in status_lines(values, as_json=as_json):
+        print(printable_line(line) if not as_json else line)
+    return 0 if values["url"] else 1
+
+
+@app.command(context_settings=_HELP)
+def logs(
+    job: Annotated[str, typer.Argument(help="name of a training job; the service itself by default")] = "",
+    home: Home = None,
+    lines: Annotated[int, typer.Option(help="the last ones", min=0)] = 50,
+    follow: Annotated[bool, typer.Option("--follow", help="print lines as they come, until Ctrl-C")] = False,
+) -> int:
+    """Print the log of the service or of a training job."""
+    for line in log_lines(_home(home), job, lines, follow=follow):
+        print(printable_line(line), flush=follow)
+    return 0
+
+
+@app.command(context_settings=_HELP)
+def env(home: Home = None, fast_polling: FastPolling = False) -> int:
+    """Print the variables for a shell: eval "$(clearsight sagemaker env)"."""
+    from clearsight_sagemaker.clients.environment import client_variables
+    from clearsight_sagemaker.service.lifecycle import running_url
+
+    folder = _home(home)
+    url = running_url(folder)
+    if not url:
+        fix = "Start it with: clearsight sagemaker start."
+        raise NotFound("clearsight sagemaker env", f"no service runs in {folder.folder}", fix=fix)
+    for line in env_lines(client_variables(folder, url, os.environ, fast_polling=fast_polling)):
+        print(line)
+    return 0
+
+
+@app.command("exec", epilog=_EXEC_EPILOG, context_settings={**_HELP, "allow_interspersed_args": False})
+def execute(
+    program: Annotated[list[str], typer.Argument(metavar="-- PROGRAM", help="what to run", show_default=False)],
+    port: Port = 0,
+    home: Home = None,
+    max_jobs: MaxJobs = 0,
+    fast_polling: FastPolling = False,
+    job_env: JobEnvironment = None,
+) -> int:
+    """Run a program, unchanged, against the service, which is started where it does not run."""
+    from clearsight_sagemaker.clients.environment import client_environment
+    from clearsight_sagemaker.service.lifecycle import start_service
+    from clearsight_sagemaker.service.server import ServiceOptions
+
+    options = ServiceOptions(
+        home=home or default_home(os.environ),
+        port=port,
+        max_jobs=max_jobs,
+        job_environment=_variables(job_env or ()),
+    )
+    address = start_service(options, os.environ)
+    environment = client_environment(ServiceHome(options.home), address.url, os.environ, fast_polling=fast_polling)
+    found = shutil.which(program[0], path=environment["PATH"])
+    if found is None:
+        raise NotFound(program[0], "there is no such program on PATH")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # In the place of this process: signals, the terminal and the exit code are those of the program.
+    os.execve(found, program, environment)
+
+
+def _home(home: Path | None) -> ServiceHome:
+    return ServiceHome(home or default_home(os.environ))
+
+
+def _variables(pairs: Sequence[str]) -> dict[str, str]:
+    variables = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise BadValue(f"--job-env {pair}", "must be NAME=VALUE")
+        variables[name] = value
+    return variables
+
+
+@app.command("profiler-report", context_settings=_HELP)
+def profiler_report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="folder of the run", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder in which profiler-output/ is written")],
+) -> int:
+    """Write profiler-report.html and the JSON of each profiler rule for a run."""
+    from clearsight_sagemaker.profiler_report import write_profiler_output
+
+    print(write_profiler_output(run, out) / "profiler-report.html")
+    return 0

@@ -1,0 +1,1 @@
+"""Other services of AWS that clients of SageMaker call: identities, roles, logs, metrics, notifications."""

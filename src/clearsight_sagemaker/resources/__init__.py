@@ -1,0 +1,1 @@
+"""Resources of SageMaker: one module for each kind of thing, with the operations on it."""

@@ -1,0 +1,178 @@
+"""Training jobs: create, describe, list, stop, update."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from clearsight_sagemaker.protocols.errors import ServiceError, validation_error
+from clearsight_sagemaker.protocols.json_protocol import seconds_of
+from clearsight_sagemaker.resources.tags import tag_map
+from clearsight_sagemaker.resources.training_job_description import describe, warm_pool_status
+from clearsight_sagemaker.resources.training_job_requests import checked_training_request
+from clearsight_sagemaker.state.resource_table import Resource, ResourceExists, ResourceQuery
+from clearsight_sagemaker.state.service_state import TRAINING_JOB, Operation, ServiceState
+
+_ENDED = ("Completed", "Failed", "Stopped")
+_CREATING = "Creating"  # not yet InProgress: the queue must not see a job before its folder is there
+
+
+def create_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Store a job and put it into the queue."""
+    checked = checked_training_request(request)
+    name, arn = checked["TrainingJobName"], state.account.arn(TRAINING_JOB, checked["TrainingJobName"])
+    resource = Resource(
+        kind=TRAINING_JOB,
+        name=name,
+        status=_CREATING,
+        document={"request": checked, "arn": arn, "state": {"secondary": "Starting"}},
+        tags=tag_map(checked.get("Tags", [])),
+    )
+    try:
+        state.table.add(resource)
+    except ResourceExists:
+        text = "Training job names must be unique within an AWS account and region, and a training job with this name"
+        raise ServiceError("ResourceInUse", f"{text} already exists ({arn})") from None
+    _complete_creation(state, name, checked)
+    return {"TrainingJobArn": arn}
+
+
+def complete_creations(state: ServiceState) -> None:
+    """Complete the jobs that a service has stored and was killed before it put them into the queue."""
+    for resource in state.table.every(TRAINING_JOB, _CREATING):
+        _complete_creation(state, resource.name, resource.document["request"])
+
+
+def _complete_creation(state: ServiceState, name: str, request: dict[str, Any]) -> None:
+    folder = state.training_jobs.folder(name)
+    folder.create(request, _service_facts(state))
+    folder.append("status", secondary="Starting", message="Starting the training job")
+    state.table.change(TRAINING_JOB, name, lambda row: replace(row, status="InProgress"))
+    state.training_jobs.wake()
+
+
+def describe_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything about a job."""
+    resource = _job(state, request["TrainingJobName"])
+    return describe(resource, state.training_jobs.progress(resource.name), state.account)
+
+
+def list_training_jobs(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a page of summaries, those of the newest jobs first unless another order is asked for."""
+    state.training_jobs.refresh()
+    columns = {"Name": "name", "CreationTime": "created", "Status": "status"}
+    pool, plan = request.get("WarmPoolStatusEquals"), request.get("TrainingPlanArnEquals")
+
+    def accepts(resource: Resource) -> bool:
+        config = resource.document["request"].get("ResourceConfig", {})
+        fits_pool = pool is None or (warm_pool_status(resource) or {}).get("Status") == pool
+        return fits_pool and (plan is None or config.get("TrainingPlanArn") == plan)
+
+    query = ResourceQuery(
+        kind=TRAINING_JOB,
+        name_contains=request.get("NameContains", ""),
+        status=request.get("StatusEquals", ""),
+        created_after=seconds_of(request, "CreationTimeAfter"),
+        created_before=seconds_of(request, "CreationTimeBefore"),
+        modified_after=seconds_of(request, "LastModifiedTimeAfter"),
+        modified_before=seconds_of(request, "LastModifiedTimeBefore"),
+        sort_by=columns[request.get("SortBy", "CreationTime")],  # type: ignore[arg-type]
+        descending=request.get("SortOrder", "Descending") == "Descending",
+        limit=request.get("MaxResults", 10),
+        token=request.get("NextToken", ""),
+        accepts=accepts,
+    )
+    resources, token = state.page(query)
+    return {"TrainingJobSummaries": [_summary(resource) for resource in resources], "NextToken": token or None}
+
+
+def stop_training_job(state: ServiceState, request: Mapping[str, Any]) -> None:
+    """Ask a job to stop."""
+    resource = _job(state, request["TrainingJobName"])
+    if resource.status in _ENDED:
+        text = f"The request was rejected because the training job is in status {resource.status}."
+        raise validation_error(text)
+    if resource.status != "Stopping":
+        state.training_jobs.stop(resource.name)
+
+
+def update_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Change profiler settings or the keep-alive period of a job; its process may read the request again."""
+    resource = _job(state, request["TrainingJobName"])
+    if resource.status in _ENDED and "ResourceConfig" not in request:
+        text = f"The request was rejected because the training job is in status {resource.status}."
+        raise validation_error(text)
+
+    def changed(row: Resource) -> Resource:
+        before = row.document["request"]
+        after = dict(before)
+        for name in ("ProfilerConfig", "ResourceConfig", "RemoteDebugConfig"):
+            if name in request:
+                after[name] = {**before.get(name, {}), **request[name]}
+        if "ProfilerRuleConfigurations" in request:
+            after["ProfilerRuleConfigurations"] = request["ProfilerRuleConfigurations"]
+        return replace(row, document={**row.document, "request": after}, modified=time.time())
+
+    updated = state.table.change(TRAINING_JOB, resource.name, changed) or resource
+    state.training_jobs.folder(resource.name).write_request(updated.document["request"])
+    return {"TrainingJobArn": updated.document["arn"]}
+
+
+def delete_training_job(state: ServiceState, request: Mapping[str, Any]) -> None:
+    """Delete a job that has ended, with its log; its artifacts stay in their bucket."""
+    resource = _job(state, request["TrainingJobName"])
+    if resource.status not in _ENDED:
+        text = f"The request was rejected because the training job is in status {resource.status}."
+        raise validation_error(text)
+    state.training_jobs.forget(resource.name)
+
+
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    ("sagemaker", "CreateTrainingJob"): create_training_job,
+    ("sagemaker", "DeleteTrainingJob"): delete_training_job,
+    ("sagemaker", "DescribeTrainingJob"): describe_training_job,
+    ("sagemaker", "ListTrainingJobs"): list_training_jobs,
+    ("sagemaker", "StopTrainingJob"): stop_training_job,
+    ("sagemaker", "UpdateTrainingJob"): update_training_job,
+}
+
+
+def _job(state: ServiceState, name: str) -> Resource:
+    """Return the row of a job as its events have it now; raises ServiceError."""
+    resource = state.table.get(TRAINING_JOB, name)
+    if resource is None:
+        raise validation_error("Requested resource not found.")
+    return resource if resource.status in _ENDED else state.training_jobs.record(resource)
+
+
+def _summary(resource: Resource) -> dict[str, Any]:
+    facts = resource.document["state"]
+    return {
+        "TrainingJobName": resource.name,
+        "TrainingJobArn": resource.document["arn"],
+        "CreationTime": resource.created,
+        "TrainingEndTime": facts.get("ended"),
+        "LastModifiedTime": resource.modified,
+        "TrainingJobStatus": "InProgress" if resource.status == _CREATING else resource.status,
+        "SecondaryStatus": facts["secondary"],
+        "WarmPoolStatus": warm_pool_status(resource),
+        "TrainingPlanArn": resource.document["request"].get("ResourceConfig", {}).get("TrainingPlanArn"),
+    }
+
+
+def _service_facts(state: ServiceState) -> dict[str, Any]:
+    account = state.account
+    return {
+        "region": account.region,
+        "account": account.account,
+        "role": account.role_arn,
+        "bucket": account.bucket,
+        "endpoint_url": state.endpoint_url,
+        "objects": str(state.home.objects),
+        "home": str(state.home.folder),
+        "access_key": account.access_key,
+        "secret_key": account.secret_key,
+        "job_environment": dict(state.job_environment),
+    }

@@ -1,0 +1,18 @@
+"""Every operation of the service, by service and name. A new kind of resource adds its table here."""
+
+from __future__ import annotations
+
+from clearsight_sagemaker.cloud import identities, log_events, log_groups, metrics, notifications, roles
+from clearsight_sagemaker.resources import tags, training_jobs
+from clearsight_sagemaker.state.service_state import Operation
+
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    **training_jobs.OPERATIONS,
+    **tags.OPERATIONS,
+    **identities.OPERATIONS,
+    **roles.OPERATIONS,
+    **log_groups.OPERATIONS,
+    **log_events.OPERATIONS,
+    **metrics.OPERATIONS,
+    **notifications.OPERATIONS,
+}

@@ -1,0 +1,1 @@
+"""Home, account and resources of the service, which outlive it."""

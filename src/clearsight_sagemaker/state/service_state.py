@@ -1,0 +1,43 @@
+"""ServiceState: what every operation of the service works on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from clearsight_sagemaker.jobs.queue import JobQueue
+from clearsight_sagemaker.protocols.errors import ServiceError
+from clearsight_sagemaker.state.home import LocalAccount, ServiceHome
+from clearsight_sagemaker.state.resource_table import BadToken, Resource, ResourceQuery, ResourceTable
+
+TRAINING_JOB = "training-job"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceState:
+    """Everything that operations read and change.
+
+    job_environment: variables that scripts of jobs get.  file_lock: held while a file of the home is appended to.
+    endpoint_url: where the service listens; the processes of jobs are told it.
+    """
+
+    home: ServiceHome
+    account: LocalAccount
+    table: ResourceTable
+    training_jobs: JobQueue
+    endpoint_url: str
+    job_environment: Mapping[str, str] = field(default_factory=dict)
+    file_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def page(self, query: ResourceQuery) -> tuple[list[Resource], str]:
+        """Return a page of resources and the token of the next one; raises ServiceError for a wrong token."""
+        try:
+            return self.table.page(query)
+        except BadToken:
+            raise ServiceError("ValidationException", "The NextToken is not one that this service returned.") from None
+
+
+# An operation takes the state and its parameters, which fit the input shape, and returns the members of its result.
+Operation: TypeAlias = "Callable[[ServiceState, Mapping[str, Any]], Mapping[str, Any] | None]"

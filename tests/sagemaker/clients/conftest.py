@@ -1,0 +1,83 @@
+"""Real clients, from an environment of their own: $CLEARSIGHT_CLIENTS is a folder with bin/python and bin/aws."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearsight.core.machine import process_ended
+from clearsight.jobs.store import JobStore
+from clearsight_sagemaker.clients.environment import client_environment
+from clearsight_sagemaker.service.lifecycle import running_url
+from clearsight_sagemaker.state.home import ServiceHome
+
+SECONDS = 120.0
+
+
+class Clients:
+    """Programs of the client environment, led to a service."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], work: Path) -> None:
+        self._folder, self._environment, self.work = folder, environment, work
+
+    def aws(self, *words: str) -> Any:
+        """Return what `aws` prints, which is JSON."""
+        text = self.run("aws", *words)
+        return json.loads(text) if text else {}
+
+    def python(self, code: str) -> str:
+        """Return what a program with the SDK prints."""
+        return self.run("python", "-c", code)
+
+    def run(self, program: str, *words: str) -> str:
+        """Return what a program prints; a failure fails the test."""
+        done = subprocess.run(
+            [str(self._folder / "bin" / program), *words],
+            env=self._environment,
+            cwd=self.work,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
+    """Clients of a service whose jobs train nothing."""
+    folder = Path(os.environ.get("CLEARSIGHT_CLIENTS", "no-folder"))
+    if not (folder / "bin" / "python").is_file():
+        pytest.skip("no client environment: set CLEARSIGHT_CLIENTS to a folder with sagemaker<3, boto3 and awscli")
+    home = ServiceHome(tmp_path_factory.mktemp("home") / "sagemaker")
+    service = subprocess.Popen([sys.executable, "-m", "tests.sagemaker.clients.fake_service", str(home.folder)])
+    try:
+        end = time.monotonic() + SECONDS
+        while not (url := running_url(home)):
+            assert time.monotonic() < end
+            assert service.poll() is None
+            time.sleep(0.05)
+        plain = {"PATH": os.environ["PATH"], "HOME": str(home.folder)}
+        yield Clients(folder, client_environment(home, url, plain, fast_polling=True), tmp_path_factory.mktemp("work"))
+    finally:
+        service.terminate()
+        service.wait()
+        _end_supervisor(home)
+
+
+def _end_supervisor(home: ServiceHome) -> None:
+    store = JobStore(home.processes)
+    identity = store.supervisor
+    store.close()
+    if identity and not process_ended(identity):
+        os.kill(identity["pid"], signal.SIGTERM)

@@ -1,0 +1,71 @@
+"""SDK v2 against the service: the calls with which notebooks begin."""
+
+from __future__ import annotations
+
+import json
+
+from tests.sagemaker.clients.conftest import Clients
+
+BEGINNING = """
+import json, sagemaker
+session = sagemaker.Session()
+print(json.dumps([session.default_bucket(), sagemaker.get_execution_role(), session.account_id()]))
+"""
+FIT = """
+import sagemaker
+from sagemaker.debugger import Rule, rule_configs
+from sagemaker.pytorch import PyTorch
+
+open("train.py", "w").write("print('never run')")
+estimator = PyTorch(
+    entry_point="train.py", role=sagemaker.get_execution_role(), framework_version="1.9", py_version="py38",
+    instance_count=1, instance_type="ml.g4dn.xlarge", hyperparameters={"epochs": 3, "model-type": "resnet50"},
+    base_job_name="dogs", rules=[Rule.sagemaker(rule_configs.loss_not_decreasing())],
+)
+estimator.fit(wait=True)
+print("JOB", estimator.latest_training_job.name)
+print("RULE", estimator.latest_training_job.rule_job_summary()[0]["RuleEvaluationStatus"])
+attached = PyTorch.attach(estimator.latest_training_job.name)
+print("ATTACHED", attached.hyperparameters()["model-type"], attached.framework_version, attached.model_data)
+analytics = sagemaker.TrainingJobAnalytics(estimator.latest_training_job.name, metric_names=["loss"])
+print("METRICS", len(analytics.dataframe()))
+"""
+TRAINER = """
+from sagemaker.modules.train import ModelTrainer
+from sagemaker.modules.configs import Compute, SourceCode
+import os, sagemaker
+
+os.makedirs("code", exist_ok=True)
+open("code/train.py", "w").write("print('never run')")
+trainer = ModelTrainer(
+    training_image="763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.5-cpu-py311",
+    source_code=SourceCode(source_dir="code", entry_script="train.py"), base_job_name="trainer",
+    compute=Compute(instance_type="ml.m5.xlarge", instance_count=1), role=sagemaker.get_execution_role(),
+)
+trainer.train(wait=True, logs=False)
+print("DONE", trainer._latest_training_job.training_job_status)
+"""
+
+
+def test_a_notebook_begins(clients: Clients) -> None:
+    bucket, role, account = json.loads(clients.python(BEGINNING).splitlines()[-1])
+    assert bucket == "sagemaker-us-east-1-000000000000"
+    assert role == "arn:aws:iam::000000000000:role/clearsight"
+    assert account == "000000000000"
+
+
+def test_a_job_is_fitted_with_its_log(clients: Clients) -> None:
+    output = clients.python(FIT)
+    assert "epoch 2 loss=0.333" in output
+    assert "Training - Training image download completed. Training in progress." in output
+    assert "Training seconds: 1" in output
+    found = dict(line.split(" ", 1) for line in output.splitlines() if line.split(" ")[0].isupper())
+    assert found["JOB"].startswith("dogs-20")
+    assert found["RULE"] == "NoIssuesFound"
+    bucket = "s3://sagemaker-us-east-1-000000000000"
+    assert found["ATTACHED"] == f'"resnet50" 1.9 {bucket}/{found["JOB"]}/output/model.tar.gz'
+    assert found["METRICS"] == "1"
+
+
+def test_a_model_trainer_trains(clients: Clients) -> None:
+    assert "DONE Completed" in clients.python(TRAINER)

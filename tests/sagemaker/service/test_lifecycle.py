@@ -1,0 +1,123 @@
+"""Start, share, crash and stop of the service of a home, by the commands that users type."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearsight.core.machine import process_ended
+from clearsight.jobs.store import JobStore
+from clearsight_sagemaker.state.home import ServiceHome
+
+SECONDS = 60.0
+
+
+class Commands:
+    """Commands on one home."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = ServiceHome(home)
+        self.environment = {**os.environ, "CLEARSIGHT_SAGEMAKER_HOME": str(home), "AWS_PROFILE": "mine"}
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "clearsight_sagemaker", *words]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+
+    def status(self) -> dict[str, Any]:
+        return json.loads(self.run("status", "--json").stdout)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    commands = Commands(tmp_path_factory.mktemp("home") / "sagemaker")
+    yield commands
+    commands.run("stop")
+    store = JobStore(commands.home.processes)
+    identity = store.supervisor
+    store.close()
+    if identity and not process_ended(identity):
+        os.kill(identity["pid"], signal.SIGTERM)
+    until(lambda: process_ended(identity))
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_two_starts_at_once_share_one_service(commands: Commands) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        done = [*pool.map(lambda _: commands.run("start"), range(2))]
+    assert [result.returncode for result in done] == [0, 0], [result.stderr for result in done]
+    assert sorted(result.stdout.split()[0] for result in done) == ["already", "serving"]
+    assert len({result.stdout.split()[1] for result in done}) == 1
+
+
+def test_the_service_comes_back_at_the_same_address_after_a_kill(commands: Commands) -> None:
+    before = commands.status()
+    os.kill(before["process"], signal.SIGKILL)
+    until(lambda: commands.status()["url"])
+    after = commands.status()
+    assert (after["url"], after["process"] != before["process"]) == (before["url"], True)
+
+
+def test_a_program_is_run_with_the_settings_of_the_service(commands: Commands) -> None:
+    code = "import json, os, sys; print(json.dumps(dict(os.environ))); sys.exit(7)"
+    done = commands.run("exec", "--fast-polling", "--", sys.executable, "-c", code)
+    assert done.returncode == 7
+    found = json.loads(done.stdout)
+    assert found["AWS_ENDPOINT_URL"] == commands.status()["url"]
+    assert found["CLEARSIGHT_FAST_POLLING"] == "1"
+    assert "AWS_PROFILE" not in found
+    assert "TelemetryOptOut: true" in Path(found["SAGEMAKER_USER_CONFIG_OVERRIDE"]).read_text()
+
+
+def test_the_variables_for_a_shell_are_quoted(commands: Commands) -> None:
+    done = commands.run("env")
+    script = done.stdout + '\nprintf %s "$AWS_SECRET_ACCESS_KEY|${AWS_PROFILE-unset}"'
+    shell = subprocess.run(["sh", "-c", script], env=commands.environment, capture_output=True, text=True, check=True)
+    assert shell.stdout == f"{commands.home.account({}).secret_key}|unset"
+
+
+def test_a_stopped_service_keeps_its_port_and_resources(commands: Commands) -> None:
+    url = commands.status()["url"]
+    request = urllib.request.Request(f"{url}/dogs", method="PUT")
+    with urllib.request.urlopen(request) as response:
+        assert response.status == 200
+    assert commands.run("stop").stdout == "stopped\n"
+    assert commands.run("status").returncode == 1
+    assert commands.run("stop").stdout == "the service does not run\n"
+    assert commands.run("start").stdout.split()[:2] == ["serving", url]
+    with urllib.request.urlopen(url) as response:
+        assert b"<Name>dogs</Name>" in response.read()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["start", "--host", "0.0.0.0"], "--host 0.0.0.0: without signatures the service listens on this"),
+        (["exec", "--", "no-such-program"], "no-such-program: there is no such program on PATH."),
+        (["exec", "--job-env", "NAME", "--", "true"], "--job-env NAME: must be NAME=VALUE."),
+        (["logs", "no-such-job"], "no-such-job: there is no log of it."),
+    ],
+)
+def test_a_mistake_is_one_sentence(commands: Commands, words: list[str], sentence: str) -> None:
+    done = commands.run(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {sentence}")
+    assert done.stderr.count("\n") == 1

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from clearsight_sagemaker.s3.errors import S3Error, no_such_bucket, no_such_key
 from clearsight_sagemaker.s3.keys import PRIVATE, check_bucket, check_key, hidden_path, plain_path
+from clearsight_sagemaker.s3.store_lock import SharedUse, StoreLock
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS buckets (name TEXT PRIMARY KEY, created REAL NOT NULL);
@@ -76,19 +77,27 @@ class StoredObject:
 
 
 class ObjectStore:
-    """Buckets in a folder; used by many threads of one process at a time."""
+    """Buckets in a folder; used by many threads of several processes."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._database = sqlite3.connect(folder / "objects.sqlite", check_same_thread=False, isolation_level=None)
+        self._database = sqlite3.connect(
+            folder / "objects.sqlite", check_same_thread=False, isolation_level=None, timeout=60
+        )
         self._database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _TABLES)
-        self._lock = threading.RLock()  # for the table, and for renames, which belong to it
-        self._drop_what_was_cut_short()
+        self._lock = StoreLock(folder / "objects.lock")  # for the table, and for renames, which belong to it
+        self._rows_lock = threading.Lock()
+        self._use = SharedUse(folder / "objects.users")
+        if self._use.first:  # the new files of a process that works are not cut short
+            self._drop_what_was_cut_short()
+        self._use.share()
 
     def close(self) -> None:
         """Close the table."""
         self._database.close()
+        self._lock.close()
+        self._use.close()
 
     # Buckets
 
@@ -254,7 +263,7 @@ class ObjectStore:
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run a statement on the tables and return its rows."""
-        with self._lock:
+        with self._rows_lock:
             return self._database.execute(statement, values).fetchall()
 
 

@@ -1,4 +1,4 @@
-"""clearsight_sagemaker imports core and workflow alone, and clearsight does not import it."""
+"""clearsight_sagemaker imports core, jobs, serving and workflow alone, and clearsight does not import it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def imported(folder: Path) -> set[str]:
     return names
 
 
-def test_it_imports_core_and_workflow_alone() -> None:
+def test_it_imports_core_jobs_serving_and_workflow_alone() -> None:
     ours = {name for name in imported(SOURCES / "clearsight_sagemaker") if name.split(".")[0] == "clearsight"}
     assert ours
-    assert [name for name in ours if name.split(".")[1] not in ("core", "workflow")] == []
+    assert [name for name in ours if name.split(".")[1] not in ("core", "jobs", "serving", "workflow")] == []
 
 
 def test_clearsight_does_not_import_it() -> None:

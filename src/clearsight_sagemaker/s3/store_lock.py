@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,13 +16,13 @@ class StoreLock:
 
     def __init__(self, path: Path) -> None:
         self._threads, self._depth = threading.RLock(), 0
-        self._file = path.open("ab")
+        self._handle, self.close = _opened(self, path)
 
     def __enter__(self) -> None:
         self._threads.acquire()
         if self._depth == 0:
             with suppress(OSError):  # a file system without locks: the threads of one process exclude each other
-                fcntl.flock(self._file, fcntl.LOCK_EX)
+                fcntl.flock(self._handle, fcntl.LOCK_EX)
         self._depth += 1
 
     def __exit__(
@@ -29,12 +31,8 @@ class StoreLock:
         self._depth -= 1
         if self._depth == 0:
             with suppress(OSError):
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+                fcntl.flock(self._handle, fcntl.LOCK_UN)
         self._threads.release()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 class SharedUse:
@@ -44,18 +42,20 @@ class SharedUse:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
+        self._handle, self.close = _opened(self, path)
         self.first = True
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.first = False
 
     def share(self) -> None:
         """Let other processes in; called when the first one has tidied up."""
         with suppress(OSError):
-            fcntl.flock(self._file, fcntl.LOCK_SH)
+            fcntl.flock(self._handle, fcntl.LOCK_SH)
 
-    def close(self) -> None:
-        """Take the mark away."""
-        self._file.close()
+
+def _opened(holder: object, path: Path) -> tuple[int, weakref.finalize[[int], object]]:
+    """Return a descriptor of a file and the function that closes it, at the latest with the end of its holder."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    return handle, weakref.finalize(holder, os.close, handle)

@@ -1,4 +1,4 @@
-"""Attempt: one start of a job, from its folders to the end of its script."""
+"""JobAttempt: one start of a job, from its folders to the end of its script."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class JobContext:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class TimeLimits:
     """Times at which a job is ended, on the monotonic clock; None for no limit."""
 
     runtime: float | None
@@ -92,7 +92,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Attempt:
+class JobAttempt:
     """One start of a job. `prepare` it, then `run` it; the folder of its work is new."""
 
     context: JobContext
@@ -105,7 +105,7 @@ class Attempt:
     _variables: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, context: JobContext) -> Attempt:
+    def of(cls, context: JobContext) -> JobAttempt:
         """Return an attempt of a job. Raises JobFailed where its request cannot be carried out here."""
         request = context.request
         hyperparameters = Hyperparameters.of(request.get("HyperParameters") or {})
@@ -165,7 +165,7 @@ class Attempt:
             variables |= toolkit_variables(context.request, self.hyperparameters, self.code, self.channels, context.ml)
         self._variables = variables
 
-    def run(self, limits: Limits) -> RunEnd:
+    def run(self, limits: TimeLimits) -> RunEnd:
         """Run the script to its end. Raises JobFailed, Interrupted, and OSError or S3Error for its uploads."""
         context, folder = self.context, self.context.folder
         command = self.code.script_command(folder.ml / "code", self.hyperparameters.arguments(), gpus())
@@ -208,7 +208,7 @@ class Attempt:
             stops.append(SystemMetrics(uri, milliseconds / 1000, context.objects, context.log.write).stop)
         return stops
 
-    def _watch(self, process: JobProcess, limits: Limits) -> RunEnd | Interrupted | None:
+    def _watch(self, process: JobProcess, limits: TimeLimits) -> RunEnd | Interrupted | None:
         """Wait for the end of the script, or end it; return why it was ended, None where it ended itself."""
         context = self.context
         reason: RunEnd | Interrupted | None = None

@@ -44,9 +44,11 @@ class Channel:
             others = ", ".join(sorted(entry["DataSource"]))
             raise client_error(f"channel {name}: {others} is not supported. Allowed: S3DataSource.")
         mode = entry.get("InputMode") or default_mode
-        for what, value, allowed in (("InputMode", mode, _MODES), ("S3DataType", source["S3DataType"], _S3_TYPES)):
+        for setting, value, allowed in (("InputMode", mode, _MODES), ("S3DataType", source["S3DataType"], _S3_TYPES)):
             if value not in allowed:
-                raise client_error(f"channel {name}: {what} {value} is not supported. Allowed: {', '.join(allowed)}.")
+                raise client_error(
+                    f"channel {name}: {setting} {value} is not supported. Allowed: {', '.join(allowed)}."
+                )
         return cls(
             name=name,
             uri=source["S3Uri"],

@@ -46,7 +46,7 @@ class FolderSync:
             count += 1
         return count
 
-    def upload_settled(self) -> None:
+    def upload_unchanged(self) -> None:
         """Upload the new files that have not changed since the last call."""
         for name, state in self._changed():
             if self._seen.get(name) == state and not name.endswith(_UNFINISHED):
@@ -97,7 +97,7 @@ class SyncThread:
             start = time.monotonic()
             for folder in self._folders:
                 try:
-                    folder.upload_settled()
+                    folder.upload_unchanged()
                 except (OSError, S3Error) as error:  # tried again, and at the end of the job at the latest
                     problem = f"{folder.uri}: a file is not uploaded yet ({error})."
                     if problem not in self._problems:

@@ -1,4 +1,4 @@
-"""TrainingJob: a job from its first to its last event, with its restarts and its results."""
+"""JobSequence: a job from its first to its last event, with its restarts and its results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clearsight.core.folder_lock import folder_lock
 from clearsight.core.machine import cores, versions
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.artifacts import upload_model, upload_output
-from clearsight_sagemaker.training.attempt import Attempt, JobContext, Limits, RunEnd
+from clearsight_sagemaker.training.attempt import JobAttempt, JobContext, RunEnd, TimeLimits
 from clearsight_sagemaker.training.container_files import instance_type
 from clearsight_sagemaker.training.environment import UserEnvironment, gpus
 from clearsight_sagemaker.training.event_log import EventLog
@@ -69,10 +69,10 @@ def run_job(
             log=stack.enter_context(closing(JobLog(folder.log))),
             stop_seconds=stop_seconds,
         )
-        return TrainingJob(context).run()
+        return JobSequence(context).run()
 
 
-class TrainingJob:
+class JobSequence:
     """A job with its events. `run` returns when the last one is written."""
 
     def __init__(self, context: JobContext) -> None:
@@ -115,7 +115,7 @@ class TrainingJob:
         for sentence in self._introduction():
             self._context.log.write(sentence)
         while True:
-            attempt = Attempt.of(self._context)
+            attempt = JobAttempt.of(self._context)
             self._events.status("Downloading", "Downloading input data")
             attempt.prepare()
             self._events.status("Training", "Training image download completed. Training in progress.")
@@ -138,10 +138,10 @@ class TrainingJob:
         self._events.status("Interrupted", f"Training job interrupted: {error}")
         self._events.status("Restarting", f"Restarting the training job (restart {self._restarts} of at most {most})")
 
-    def _limits(self) -> Limits:
+    def _limits(self) -> TimeLimits:
         condition = self._context.request.get("StoppingCondition") or {}
         runtime, wait = condition.get("MaxRuntimeInSeconds"), condition.get("MaxWaitTimeInSeconds")
-        return Limits(
+        return TimeLimits(
             runtime=time.monotonic() + runtime - self._seconds if runtime else None,
             wait=self._first + wait if wait else None,
         )

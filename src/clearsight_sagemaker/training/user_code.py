@@ -28,7 +28,7 @@ _TORCHRUN = ("sagemaker_torch_distributed_enabled", "sagemaker_pytorch_ddp_enabl
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UserCode:
-    """How the script of a job is run. program: its path in the folder of the code, "" for a container command.
+    """Script of a job, or its container command. program: path in the folder of the code, "" for a container command.
 
     uri: of the code's archive, as SM_MODULE_DIR.  torchrun: True for torchrun, with one process for each GPU.
     """

@@ -29,10 +29,7 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class NamespaceSupport:
-    """How jobs see /opt/ml. reason: why namespaces are not used, "" where they are.
-
-    no_network: True where a job can be cut off from the network.
-    """
+    """Way in which jobs see /opt/ml. reason: why namespaces are not used, "" where they are."""
 
     way: Way
     reason: str = ""

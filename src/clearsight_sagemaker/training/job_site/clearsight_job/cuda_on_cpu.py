@@ -8,15 +8,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_SAID = "CLEARSIGHT_JOB_CUDA_REPORTED"  # variable by which the processes of a script say it once
+_REPORTED = "CLEARSIGHT_JOB_CUDA_REPORTED"  # variable by which the processes of a script say it once
 
 
 def install(torch: Any, instance: str) -> None:
     """Map the device "cuda" to the CPU in all threads, unless the machine has a GPU; say so in the log."""
     if torch.cuda.is_available():
         return
-    if _SAID not in os.environ:
-        os.environ[_SAID] = "1"
+    if _REPORTED not in os.environ:
+        os.environ[_REPORTED] = "1"
         text = f'instance type {instance} has a GPU, and this machine has none: device "cuda" is the CPU in this job.'
         print(f"clearsight: {text}", file=sys.stderr, flush=True)
     mode = _mode_class(torch)

@@ -14,22 +14,15 @@ def install(torch: Any, folders: str) -> None:
     search = [folder for folder in folders.split(os.pathsep) if folder]
 
     @functools.wraps(original)
-    def load_state_dict_from_url(
-        url: str,
-        model_dir: str | None = None,
-        map_location: Any = None,
-        progress: bool = True,
-        check_hash: bool = False,
-        file_name: str | None = None,
-        **settings: Any,
-    ) -> Any:
-        name = file_name or os.path.basename(urlparse(url).path)
+    def load_state_dict_from_url(url: str, model_dir: str | None = None, *args: Any, **settings: Any) -> Any:
+        by_place = args[3] if len(args) > 3 else None  # after map_location, progress and check_hash
+        name = by_place or settings.get("file_name") or os.path.basename(urlparse(url).path)
         usual = model_dir or os.path.join(torch.hub.get_dir(), "checkpoints")
         for folder in (usual, *search):
             if os.path.isfile(os.path.join(folder, name)):
-                return original(url, folder, map_location, progress, check_hash, name, **settings)
+                return original(url, folder, *args, **settings)
         try:
-            return original(url, model_dir, map_location, progress, check_hash, file_name, **settings)
+            return original(url, model_dir, *args, **settings)
         except OSError as error:  # of urllib too
             places = ", ".join((usual, *search))
             text = f"weights {name}: not on this machine, and {url} cannot be reached ({error}). Looked in {places}."

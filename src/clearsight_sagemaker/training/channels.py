@@ -106,7 +106,9 @@ class Downloader:
                 self.check()
                 self._put(file, folder, channel)
         except S3Error as error:
-            raise download_error(f"channel {channel.name}: {error.code}: {error.message} ({error.resource}).") from None
+            raise download_error(
+                f"channel {channel.name}: {error.code}: {error.message.rstrip('.')} ({error.resource})."
+            ) from None
         return len(files)
 
     def _files(self, channel: Channel) -> list[_File]:

@@ -86,7 +86,7 @@ def fetch_code(code: UserCode, objects: JobObjects, folder: Path) -> None:
         else:
             _unpack(local, folder)
     except S3Error as error:
-        raise client_error(f"code {code.uri}: {error.code}: {error.message}.") from None
+        raise client_error(f"code {code.uri}: {error.code}: {error.message.rstrip('.')}.") from None
     except ClearsightError as error:
         raise client_error(f"code {code.uri}: {error.problem}.") from None
 

@@ -33,6 +33,7 @@ class JobRun:
     request: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     weights: tuple[Path, ...] = ()
+    job_environment: dict[str, str] = field(default_factory=dict)
 
     def put(self, key: str, body: bytes) -> str:
         """Make an object and return its address."""
@@ -95,7 +96,7 @@ class JobRun:
             "home": str(self.folder.parent / "home"),
             "access_key": "access",
             "secret_key": "secret",
-            "job_environment": {},
+            "job_environment": self.job_environment,
         }
         (self.folder / "service.json").write_text(json.dumps(service))
 

@@ -138,6 +138,7 @@ def platform_variables(
         "AWS_ACCESS_KEY_ID": service.access_key,
         "AWS_SECRET_ACCESS_KEY": service.secret_key,
         "CLEARSIGHT_JOB_WEIGHTS": os.pathsep.join(str(path) for path in user.weights),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": "7777",
         **_config_paths(folder, ml),

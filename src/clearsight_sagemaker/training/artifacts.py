@@ -37,7 +37,7 @@ def upload_output(
     """Upload /opt/ml/output/data and the failure file; return the address, None where there is nothing."""
     files = list(_files(folder.ml / "output" / "data", folder, warn))
     failure = folder.ml / "output" / "failure"
-    if failure.is_file():
+    if failure.is_file() and not failure.is_symlink():
         files.append(("failure", failure))
     if not files:
         return None
@@ -52,8 +52,15 @@ def _upload_archive(files: list[tuple[str, Path]], uri: str, objects: JobObjects
         tarfile.open(fileobj=packed, mode="w|") as archive,
     ):
         for name, path in files:
-            archive.add(path, name, recursive=False)
+            archive.add(path, name, recursive=False, filter=_of_root)
     return uri
+
+
+def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Return a member that belongs to root, as in the archives of containers."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = "root"
+    return member
 
 
 def _files(root: Path, folder: JobFolder, warn: Callable[[str], None]) -> Iterator[tuple[str, Path]]:

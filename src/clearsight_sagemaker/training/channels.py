@@ -39,6 +39,8 @@ class Channel:
     def of(cls, entry: Mapping[str, Any], default_mode: str) -> Channel:
         """Return the channel of an entry of InputDataConfig. Raises JobFailed for a kind that is not supported."""
         name = entry["ChannelName"]
+        if name in (".", ".."):
+            raise client_error(f"channel {name}: a channel cannot have this name.")
         source = entry["DataSource"].get("S3DataSource")
         if source is None:
             others = ", ".join(sorted(entry["DataSource"]))

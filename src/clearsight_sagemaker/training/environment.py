@@ -21,7 +21,7 @@ _GPU_INSTANCE = re.compile(r"ml\.[gp]\d")
 _IMAGE_VERSION = re.compile(r"pytorch-training:(\d+)\.(\d+)")
 _SITE = Path(__file__).with_name("job_site")
 _SMDEBUG = Path(__file__).parents[1] / "smdebug_distribution"
-_FROM_USER = ("LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
+_FROM_USER = ("LANG", "LC_ALL", "TZ", "XDG_CACHE_HOME", "SSL_CERT_FILE", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +124,7 @@ def platform_variables(
         **{name: user.variables[name] for name in _FROM_USER if name in user.variables},
         "TORCH_HOME": torch_cache,
         "HF_HOME": user.variables.get("HF_HOME") or str(user.cache / "huggingface"),
+        "PIP_CACHE_DIR": user.variables.get("PIP_CACHE_DIR") or str(user.cache / "pip"),
         "OMP_NUM_THREADS": str(cores()),
         "TRAINING_JOB_NAME": job,
         "TRAINING_JOB_ARN": f"arn:aws:sagemaker:{service.region}:{service.account}:training-job/{job}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Sequence
 
 from clearsight.core.secrets import redact
@@ -49,8 +50,17 @@ def script_error(command: Sequence[str], exit_code: int, lines: Sequence[str]) -
     if len(shown) > _MOST_COMMAND:
         shown = shown[: _MOST_COMMAND - 3] + "..."
     head = f'AlgorithmError: ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "'
+    if exit_code > 128:
+        lines = [*lines, f"ended by {_signal_name(exit_code - 128)}"]
     tail = f'"\nCommand "{shown}"{suffix}'
     return JobFailed(head + _end(error_text(lines), MOST_REASON - len(head) - len(tail)) + tail, exit_code)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def container_error(text: str, exit_code: int) -> JobFailed:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from clearsight.core.files import stays_inside
-from clearsight_sagemaker.s3.errors import S3Error
-from clearsight_sagemaker.training.objects import JobObjects, join_uri, split_uri
+from clearsight_sagemaker.training.objects import STORE_ERRORS, JobObjects, join_uri, split_uri
 
 _EVERY = 1.0  # seconds between looks at the folders, more where a look takes long
 _UNFINISHED = (".tmp", ".part")  # ends of the names of files that are being written
@@ -98,7 +97,7 @@ class SyncThread:
             for folder in self._folders:
                 try:
                     folder.upload_unchanged()
-                except (OSError, S3Error) as error:  # tried again, and at the end of the job at the latest
+                except STORE_ERRORS as error:  # tried again, and at the end of the job at the latest
                     problem = f"{folder.uri}: a file is not uploaded yet ({error})."
                     if problem not in self._problems:
                         self._problems.add(problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -28,7 +29,7 @@ from clearsight_sagemaker.training.failure import (
 )
 from clearsight_sagemaker.training.job_folder import JobFolder
 from clearsight_sagemaker.training.job_log import JobLog
-from clearsight_sagemaker.training.objects import JobObjects, join_uri
+from clearsight_sagemaker.training.objects import STORE_ERRORS, JobObjects, join_uri
 from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport, namespace_support, remove_work
 
 STOP_SECONDS = 120.0  # between SIGTERM and SIGKILL
@@ -96,7 +97,7 @@ class JobSequence:
             status = self._fail(client_error(f"No space is left on the disk: {error}"))
         except (ClearsightError, S3Error) as error:
             status = self._fail(client_error(str(error)))
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             status = self._fail(internal_error(str(error)))
         if self._context.log.lost:
             self._context.log.write(f"{self._context.log.lost} lines are missing: the disk was full.")
@@ -167,7 +168,7 @@ class JobSequence:
                 self._write_end_marker()
                 if uri:
                     self._events.append("artifacts", output=uri)
-        except (ClearsightError, S3Error, OSError, JobFailed) as error:
+        except (ClearsightError, JobFailed, *STORE_ERRORS) as error:
             context.log.write(f"The output of the failed job is not uploaded: {error}")
         context.log.write(failure.reason)
         self._events.append("failed", reason=failure.reason, exit_code=failure.exit_code)

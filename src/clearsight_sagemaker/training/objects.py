@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
+from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.s3.store import Content, ObjectStore, StoredObject
 from clearsight_sagemaker.training.failure import client_error
 
 _URI = re.compile(r"s3://([^/]+)/?(.*)", re.DOTALL)
 _PAGE = 1000
+STORE_ERRORS = (S3Error, sqlite3.Error, OSError)  # that writing an object may raise
 _CHUNK = 1 << 20
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from clearsight.core.errors import ClearsightError
-from clearsight.core.files import unpack
+from clearsight.core.files import stays_inside, unpack
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import client_error
 from clearsight_sagemaker.training.hyperparameters import Hyperparameters
@@ -49,6 +49,8 @@ class UserCode:
         if not isinstance(program, str) or not program:
             text = "the request names no script. Set entry_point of the estimator, or ContainerEntrypoint."
             raise client_error(f"{text} Images with an algorithm of their own cannot run here.")
+        if not stays_inside(program):
+            raise client_error(f"sagemaker_program {program}: must be a path in the code of the job.")
         for name in _UNSUPPORTED:
             if framework.get(name):
                 raise client_error(f"{name}: not supported here. Use torch_distributed, or no distribution.")

@@ -195,8 +195,12 @@ def _execute(launch: dict[str, Any], prepare: Any, parent: int) -> int:
     files = _FILES if most == resource.RLIM_INFINITY else min(_FILES, most)
     if few != resource.RLIM_INFINITY and few < files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
-    os.chdir(launch["folder"])
-    os.execvpe(launch["command"][0], launch["command"], os.environ)
+    program = launch["command"][0]
+    try:
+        os.chdir(launch["folder"])
+        os.execvpe(program, launch["command"], os.environ)
+    except OSError as error:
+        raise OSError(f"{program}: {error.strerror}") from None
 
 
 def _guarded(status: int, act: Any) -> None:

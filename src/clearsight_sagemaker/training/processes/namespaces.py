@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from clearsight_sagemaker.training.job_log import JobLog
 from clearsight_sagemaker.training.processes.job_process import JobProcess, Launch, Way
 
 _LINK = Path(CONTAINER_ML)
+_REMOVE_SECONDS = 10.0
 _SENTENCES = {
     "overlay": "Jobs see an /opt/ml of their own (user, mount and PID namespaces, overlay over /opt).",
     "tmpfs": "Jobs see an /opt/ml of their own (user, mount and PID namespaces, tmpfs over /opt).",
@@ -104,13 +106,26 @@ def _remove(work: Path) -> None:
 
 
 def remove_work(work: Path) -> None:
-    """Remove the work folder of a job, in which overlays were mounted and which the job may have made read-only."""
+    """Remove the work folder of a job, in which overlays were mounted and which the job may have made read-only.
+
+    Processes of a runner that was killed may still be there for a moment. Raises OSError where it cannot be removed.
+    """
+    end = time.monotonic() + _REMOVE_SECONDS
+    while work.exists():
+        _make_writable(work)
+        _remove(work)
+        if work.exists():
+            if time.monotonic() > end:
+                raise OSError(f"{work}: it cannot be removed")
+            time.sleep(0.05)
+
+
+def _make_writable(work: Path) -> None:
     for parent, folders, _ in os.walk(work):
         for name in folders:
             with contextlib.suppress(OSError):
                 if not (path := Path(parent, name)).is_symlink():
                     path.chmod(0o700)
-    _remove(work)
 
 
 @contextlib.contextmanager

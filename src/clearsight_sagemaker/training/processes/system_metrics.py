@@ -11,8 +11,7 @@ from typing import Any
 
 import psutil
 
-from clearsight_sagemaker.s3.errors import S3Error
-from clearsight_sagemaker.training.objects import JobObjects, join_uri
+from clearsight_sagemaker.training.objects import STORE_ERRORS, JobObjects, join_uri
 
 _NODE = "algo-1"
 _UPLOAD_SECONDS = 10.0  # between uploads of the file of the current minute
@@ -66,7 +65,7 @@ class SystemMetrics:
         try:
             with self._objects.writing(uri) as file:
                 file.write("".join(f"{line}\n" for line in self._lines).encode())
-        except (OSError, S3Error) as error:
+        except STORE_ERRORS as error:
             if not self._warned:
                 self._warn(f"{uri}: system metrics are not uploaded ({error}).")
             self._warned = True

@@ -30,7 +30,7 @@ from clearsight_sagemaker.training.folder_sync import FolderSync, SyncThread
 from clearsight_sagemaker.training.hyperparameters import Hyperparameters
 from clearsight_sagemaker.training.job_folder import JobFolder, ServiceSettings
 from clearsight_sagemaker.training.job_log import JobLog
-from clearsight_sagemaker.training.job_python import create_python, install_package
+from clearsight_sagemaker.training.job_python import PipSettings, create_python, install_package
 from clearsight_sagemaker.training.metric_definitions import MetricReader
 from clearsight_sagemaker.training.objects import JobObjects, join_uri
 from clearsight_sagemaker.training.processes.job_process import JobProcess, Launch, Outcome
@@ -138,7 +138,8 @@ class JobAttempt:
         downloader = Downloader(objects=context.objects, links=overlaid, check=context.check_stop)
         for channel in self.channels:
             target = folder.channels if overlaid else folder.ml / "input" / "data"
-            downloader.download(channel, target / channel.name)
+            count = downloader.download(channel, target / channel.name)
+            context.log.write(f"Channel {channel.name}: {count} files of {channel.uri}, mode {channel.mode}.")
         fetch_code(self.code, context.objects, folder.ml / "code")
         context.check_stop()
         self._prepare_python()
@@ -152,12 +153,14 @@ class JobAttempt:
         code = folder.ml / "code"
         requirements = code / "requirements.txt"
         is_python = self.code.program.endswith(".py")
-        create_python(
-            folder.python,
-            requirements if is_python and requirements.is_file() else None,
-            context.service.home / "environments",
-            variables,
+        pip = PipSettings(
+            environments=context.service.home / "environments", variables=variables, check=context.check_stop
         )
+        if is_python and requirements.is_file():
+            context.log.write("Packages of requirements.txt are installed, unless an earlier job had the same file.")
+            create_python(folder.python, requirements, pip)
+        else:
+            create_python(folder.python, None, pip)
         if is_python and (code / "setup.py").is_file():
             context.log.write(*install_package(folder.python / "bin" / "python", code, variables))
         if self.code.program:

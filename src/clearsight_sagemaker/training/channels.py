@@ -104,7 +104,8 @@ class Downloader:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             files = sorted(self._files(channel), key=lambda file: file.uri)
-            for file in files[self.host :: self.hosts] if channel.sharded else files:
+            files = files[self.host :: self.hosts] if channel.sharded else files
+            for file in files:
                 self.check()
                 self._put(file, folder, channel)
         except S3Error as error:

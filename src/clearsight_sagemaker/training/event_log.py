@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ class EventLog:
         self._drop_cut_line(path)
         self.previous = list(read_jsonl(path))
         self._reserve = path.with_name("events.reserve")
-        self._reserve.write_bytes(b"\0" * _RESERVE_BYTES)
+        with suppress(OSError):  # the disk is full already
+            self._reserve.write_bytes(b"\0" * _RESERVE_BYTES)
         self._file = path.open("ab", buffering=0)
         self._lock = threading.Lock()
 

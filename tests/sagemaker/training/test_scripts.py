@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from clearsight_sagemaker.training.container_files import synced_folders
 from clearsight_sagemaker.training.environment import gpus
+from clearsight_sagemaker.training.processes.system_metrics import MachineGauges
 from tests.sagemaker.training.conftest import JobRun
 
 TRAINING = """
@@ -204,3 +208,64 @@ def test_files_without_an_archive_and_links(job: JobRun) -> None:
     keys = job.keys("job-1/output/")
     assert keys == ["job-1/output/model/best.pth", "job-1/output/model/code/inference.py"]
     assert "secrets of model is not uploaded: it is no file of the job." in job.log
+
+
+class OneGpu:
+    """Management library of a machine with one GPU, half of whose memory is used."""
+
+    NVMLError = RuntimeError
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        self.open = True
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.open = False
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        return index
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(used=8 << 30, total=16 << 30)
+
+    def nvmlDeviceGetUtilizationRates(self, handle: int) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(gpu=97, memory=40)
+
+
+def test_gpus_are_in_the_profilers_format() -> None:
+    library = OneGpu()
+    with MachineGauges(library) as gauges:
+        rows = [row for row in gauges.read() if row["Type"] == "gpu"]
+    assert rows == [
+        {"Type": "gpu", "Name": "gpu0", "Dimension": "GPUUtilization", "Value": 97.0},
+        {"Type": "gpu", "Name": "gpu0", "Dimension": "GPUMemoryUtilization", "Value": 50.0},
+    ]
+    assert not library.open
+
+
+def test_results_of_a_section_are_below_the_job(job: JobRun) -> None:
+    job.request |= {
+        "TensorBoardOutputConfig": {"S3OutputPath": "s3://photos/board/"},
+        "ProfilerConfig": {
+            "S3OutputPath": "s3://photos",
+            "ProfilingParameters": {"LocalPath": "/opt/ml/output/profiler"},
+        },
+    }
+    folders = {part.name: (part.container, part.uri) for part in synced_folders(job.request, "s3://photos/between/")}
+    assert folders == {
+        "tensorboard-output": ("/opt/ml/output/tensorboard", "s3://photos/board/job-1/tensorboard-output"),
+        "profiler-output": ("/opt/ml/output/profiler", "s3://photos/job-1/profiler-output"),
+        "intermediate": ("/opt/ml/output/intermediate", "s3://photos/between/"),
+    }
+
+
+@pytest.mark.skipif(importlib.util.find_spec("setuptools") is None, reason="pip needs setuptools for a setup.py")
+def test_a_package_with_a_setup_file_is_installed_for_the_job(job: JobRun) -> None:
+    job.job_environment = {"PIP_NO_INDEX": "1"}
+    setup = "setup(name='labels', version='1', package_dir={'': 'src'}, packages=['labels'])\n"
+    files = {"setup.py": f"from setuptools import setup\n{setup}", "src/labels/__init__.py": "NAMES = ['cat', 'dog']\n"}
+    job.code("import labels\nprint(__name__, labels.NAMES)\n", files)
+    assert job.run() == "Completed", job.log
+    assert "__main__ ['cat', 'dog']" in job.log

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.machine import process_identity
+from clearsight_sagemaker.training.job import training_seconds
 from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport
 from tests.sagemaker.training.conftest import JobRun
 
@@ -195,6 +198,36 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def test_a_job_cut_short_that_may_not_be_restarted_fails(job: JobRun) -> None:
+    job.code("print('again')\n")
+    job.write()
+    lines = [{"time": 1.0, "kind": "status", "secondary": name, "message": ""} for name in ("Starting", "Training")]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (job.folder / "events.jsonl").write_text(text + '{"time":2.0,"kind":"met')  # killed while it wrote
+    assert job.run() == "Failed"
+    assert job.reason == "InternalServerError: the process that ran the job ended before the job."
+    assert job.statuses == ["Starting", "Training", "Failed"]
+
+
+def test_sigterm_to_the_runner_stops_the_job(job: JobRun) -> None:
+    job.code(f"{WAITS}print('ready', flush=True)\ntime.sleep(60)\n")
+    job.write()
+    runner = subprocess.Popen([sys.executable, "-m", "clearsight_sagemaker.training", str(job.folder)])
+    with once_logged(job, "ready", runner.terminate):
+        assert runner.wait(30) == 0
+    assert job.statuses[-1] == "Stopped"
+    assert set(job.archive("job-1/output/model.tar.gz")) == {"begun.txt"}
+
+
+def test_training_seconds_are_those_of_all_attempts() -> None:
+    events = [
+        {"time": time, "kind": "status", "secondary": secondary}
+        for time, secondary in [(0, "Downloading"), (5, "Training"), (9, "Interrupted"), (20, "Training")]
+    ]
+    assert training_seconds(events) == 4
+    assert training_seconds([*events, {"time": 26, "kind": "metric"}]) == 10
+
+
 def test_a_killed_job_without_retries_fails_and_with_them_runs_again(job: JobRun, tmp_path: Path) -> None:
     job.code(
         "import os, pathlib, signal\n"
@@ -222,3 +255,25 @@ def test_a_spot_job_waits_no_longer_than_its_limit(job: JobRun) -> None:
     job.request["StoppingCondition"] = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 1}
     assert job.run() == "Stopped"
     assert job.statuses[-1] == "MaxWaitTimeExceeded"
+
+
+def test_a_job_is_stopped_while_its_packages_are_installed(job: JobRun, tmp_path: Path) -> None:
+    """The package index takes pip's connection and never responds."""
+    job.folder.mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as index:
+
+        def stop() -> None:
+            connection, _ = index.accept()
+            (job.folder / "stop").touch()
+            connections.append(connection)
+
+        connections: list[socket.socket] = []
+        thread = threading.Thread(target=stop)
+        thread.start()
+        job.job_environment = {"PIP_INDEX_URL": f"http://127.0.0.1:{index.getsockname()[1]}/simple"}
+        job.code("print(1)\n", {"requirements.txt": "photo-labels\n"})
+        assert job.run() == "Stopped"
+        thread.join()
+        connections[0].close()
+    assert job.statuses[-2:] == ["Stopping", "Stopped"]
+    wait_for(lambda: not processes_in(tmp_path))

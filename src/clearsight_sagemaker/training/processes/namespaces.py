@@ -70,8 +70,11 @@ def namespace_support(folder: Path) -> NamespaceSupport:
 
 def _problem(folder: Path, way: Way) -> str:
     """Return why a job cannot see /opt/ml in a way; "" if it can."""
-    folder.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".namespaces-", dir=folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".namespaces-", dir=folder))
+    except OSError as error:
+        return str(error)
     try:
         for path in ("ml/input/data", "links/photos"):
             (work / path).mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
 import time
@@ -72,11 +73,14 @@ class SystemMetrics:
 
 
 class MachineGauges:
-    """Readings of cores, memory, disks, network and GPUs since the last call."""
+    """Readings of cores, memory, disks, network and GPUs since the last call.
 
-    def __init__(self) -> None:
+    nvml: the module `pynvml`, or one like it.
+    """
+
+    def __init__(self, nvml: Any = None) -> None:
         self._stack = ExitStack()
-        self._gpus = _Gpus(self._stack)
+        self._gpus = _Gpus(self._stack, nvml)
         self._time, self._bytes, self._operations = time.monotonic(), _network_bytes(), _disk_operations()
         psutil.cpu_times_percent(percpu=True)  # the first call has nothing to compare with
 
@@ -105,20 +109,16 @@ class MachineGauges:
 class _Gpus:
     """Readings of NVIDIA GPUs; none where there is no driver."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, nvml: Any) -> None:
         self._handles: list[Any] = []
         self._next, self._rows = 0.0, list[dict[str, Any]]()
+        self._nvml = nvml or importlib.import_module("pynvml")
         try:
-            import pynvml  # its driver is missing on most machines
-
-            self._nvml = pynvml
-            pynvml.nvmlInit()
-        except (ImportError, OSError, RuntimeError):
+            self._nvml.nvmlInit()
+        except self._nvml.NVMLError:  # the package is there on every machine, the driver behind it is not
             return
-        except pynvml.NVMLError:
-            return
-        stack.callback(pynvml.nvmlShutdown)
-        self._handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+        stack.callback(self._nvml.nvmlShutdown)
+        self._handles = [self._nvml.nvmlDeviceGetHandleByIndex(n) for n in range(self._nvml.nvmlDeviceGetCount())]
 
     def rows(self, now: float) -> list[dict[str, Any]]:
         if self._handles and now >= self._next:

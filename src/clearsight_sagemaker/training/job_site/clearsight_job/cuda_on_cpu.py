@@ -22,8 +22,8 @@ def install(torch: Any, instance: str) -> None:
     mode = _mode_class(torch)
     mode().__enter__()
     _enter_in_threads(mode)
-    for name in ("synchronize", "set_device"):
-        setattr(torch.cuda, name, _nothing)
+    for name in ("synchronize", "set_device", "reset_peak_memory_stats"):
+        setattr(torch.cuda, name, _without_effect(getattr(torch.cuda, name)))
     torch.load = _mapped_load(torch, torch.load)
 
 
@@ -72,5 +72,11 @@ def _mapped_load(torch: Any, load: Callable[..., Any]) -> Callable[..., Any]:
     return load_on_cpu
 
 
-def _nothing(*_: object, **__: object) -> None:
-    """Do what these functions do without a GPU: nothing."""
+def _without_effect(function: Callable[..., Any]) -> Callable[..., None]:
+    """Return a function of the same name that does nothing. torch's compiler needs one object for each name."""
+
+    @functools.wraps(function)
+    def without_effect(*_: object, **__: object) -> None:
+        """Do nothing: there is no device to act on."""
+
+    return without_effect

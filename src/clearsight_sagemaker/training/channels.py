@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from clearsight.core.files import stays_inside
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import client_error, download_error
 from clearsight_sagemaker.training.objects import JobObjects, split_uri
 
 _S3_TYPES = ("S3Prefix", "ManifestFile", "AugmentedManifestFile")
 _MODES = ("File", "FastFile")
+_MOST_NAME = 255  # bytes of a file's name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,7 +227,8 @@ def _local_files(channel: Channel) -> Iterator[_File]:
 
 
 def _safe(name: str, channel: Channel) -> str:
-    if not stays_inside(name) or "//" in name or name.endswith("/"):
+    parts = name.split("/")
+    if {"", ".", ".."} & set(parts) or "\0" in name or max(len(part.encode()) for part in parts) > _MOST_NAME:
         raise download_error(f"channel {channel.name}: key {name!r} cannot be a path of a file in the channel.")
     return name
 

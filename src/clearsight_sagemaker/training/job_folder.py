@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clearsight.core.errors import BadData
 from clearsight.core.files import read_json
 
 CONTAINER_ML = "/opt/ml"  # as jobs see `JobFolder.ml`
@@ -118,4 +119,8 @@ class JobFolder:
 
     def read_service(self) -> ServiceSettings:
         """Return the settings of the service. Raises BadData for a damaged file."""
-        return ServiceSettings.from_json(read_json(self.path / "service.json"))
+        file = self.path / "service.json"
+        try:
+            return ServiceSettings.from_json(read_json(file))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BadData(str(file), f"it is damaged ({type(error).__name__}: {error})") from None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from clearsight_sagemaker.training.channels import Channel, Downloader, channels_of
 from clearsight_sagemaker.training.failure import JobFailed
@@ -94,6 +97,7 @@ def test_a_folder_of_this_machine(scenes: Path, files_of: Callable[..., dict[str
         (["data/a", "data/a/b"], "s3://photos/data/", "cannot be a file, because another key has a part of its name"),
         (["data/../../b"], "s3://photos/data/", "cannot be a path of a file"),
         (["data//b"], "s3://photos/data/", "cannot be a path of a file"),
+        (["data/" + "b" * 300], "s3://photos/data/", "cannot be a path of a file"),
     ],
 )
 def test_data_that_cannot_be_files_are_refused(
@@ -104,6 +108,31 @@ def test_data_that_cannot_be_files_are_refused(
     with pytest.raises(JobFailed, match=r"^ClientError: Data download failed: channel train: ") as failure:
         files_of(uri)
     assert problem in failure.value.reason
+
+
+KEYS = st.sets(st.text(st.sampled_from("ab/."), min_size=1, max_size=6), min_size=1, max_size=5)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(KEYS)
+def test_whatever_the_keys_files_stay_in_the_channel(job: JobRun, tmp_path: Path, keys: set[str]) -> None:
+    prefix, folder = f"{uuid.uuid4()}/", tmp_path / "channel" / str(uuid.uuid4())
+    for key in keys:
+        job.put(prefix + key, key.encode())
+    before = {path for path in tmp_path.rglob("*") if "objects" not in path.parts}
+    objects = JobObjects(job.store.folder)
+    try:
+        channel = Channel(name="train", uri=f"s3://photos/{prefix}", kind="S3Prefix", mode="File")
+        Downloader(objects=objects, links=True, check=lambda: None).download(channel, folder)
+        assert {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()} == {
+            key: key for key in keys
+        }
+    except JobFailed:
+        pass
+    finally:
+        objects.close()
+    new = {path for path in tmp_path.rglob("*") if "objects" not in path.parts} - before
+    assert all(path.is_relative_to(folder) or folder.is_relative_to(path) for path in new)
 
 
 @pytest.mark.parametrize(

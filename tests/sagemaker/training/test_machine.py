@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable
@@ -66,6 +69,33 @@ def test_without_namespaces_the_variables_lead_to_the_folders(job_in: Callable[[
     assert shown(job) == ["1.png"]
     assert list(job.archive("job-1/output/model.tar.gz")) == ["a"]
     assert "Namespaces are refused: unshare: Operation not permitted." in "\n".join(job.log)
+
+
+RUN_WITH_LINK = """
+import os, sys
+from pathlib import Path
+from clearsight_sagemaker.training.environment import UserEnvironment
+from clearsight_sagemaker.training.job import run_job
+from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport
+user = UserEnvironment(variables={"PATH": os.environ["PATH"]})
+print(run_job(Path(sys.argv[1]), user, support=NamespaceSupport("symlink", "unshare: Operation not permitted")))
+print(os.readlink("/opt/ml"))
+"""
+
+
+def test_a_link_that_the_user_has_made_leads_to_the_job(private_job: JobRun, tmp_path: Path) -> None:
+    """The link is in an /opt of this test."""
+    private_job.code("open('/opt/ml/model/a', 'w').close()\n")
+    private_job.write()
+    for name in ("upper", "scratch"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir=/opt,upperdir={tmp_path}/upper,workdir={tmp_path}/scratch"
+    words = [sys.executable, "-c", RUN_WITH_LINK, str(private_job.folder)]
+    script = f"mount -t overlay overlay -o {options} /opt && ln -s /before /opt/ml && exec {shlex.join(words)}"
+    done = subprocess.run(["unshare", "-rm", "/bin/sh", "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["Completed", "/before"], done.stderr
+    assert list(private_job.archive("job-1/output/model.tar.gz")) == ["a"]
+    (tmp_path / "scratch" / "work").chmod(0o700)
 
 
 def test_support_says_why_namespaces_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

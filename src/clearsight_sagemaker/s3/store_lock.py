@@ -1,4 +1,4 @@
-"""StoreLock: a lock for the threads of several processes. SharedUse: which process may tidy up at its start."""
+"""StoreLock: a lock for the threads of several processes, and locks of files that are being written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 
 class StoreLock:
@@ -35,24 +36,13 @@ class StoreLock:
         self._threads.release()
 
 
-class SharedUse:
-    """Mark on a folder that this process uses it, as long as the process lives.
-
-    first: True where no other process used the folder when this one began.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._handle, self.close = _opened(self, path)
-        self.first = True
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.first = False
-
-    def share(self) -> None:
-        """Let other processes in; called when the first one has tidied up."""
-        with suppress(OSError):
-            fcntl.flock(self._handle, fcntl.LOCK_SH)
+def lock_file(file: IO[bytes]) -> bool:
+    """Lock an open file until it is closed; return False where another process, or nobody, can lock it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _opened(holder: object, path: Path) -> tuple[int, weakref.finalize[[int], object]]:

@@ -12,14 +12,14 @@ from pathlib import Path
 from clearsight.core.files import stays_inside
 from clearsight_sagemaker.training.objects import STORE_ERRORS, JobObjects, join_uri, split_uri
 
-_EVERY = 1.0  # seconds between looks at the folders, more where a look takes long
+_EVERY = 1.0  # seconds between checks of the folders, more where a check takes long
 _UNFINISHED = (".tmp", ".part")  # ends of the names of files that are being written
 
 
 class FolderSync:
     """A folder and the address to which its files are uploaded. A file that is removed stays an object.
 
-    While the job runs, a file is uploaded when it has not changed between two looks, so that no half-written file
+    While the job runs, a file is uploaded when it has not changed between two checks, so that no half-written file
     becomes an object; `finish` uploads the rest.
     """
 

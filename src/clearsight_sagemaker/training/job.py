@@ -64,7 +64,7 @@ def run_job(
             request=request,
             service=service,
             user=user,
-            support=support or namespace_support(path),
+            support=support or namespace_support(folder.work),
             objects=stack.enter_context(closing(JobObjects(service.objects))),
             events=events,
             log=stack.enter_context(closing(JobLog(folder.log))),

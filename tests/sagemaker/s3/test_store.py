@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from clearsight_sagemaker.s3.errors import S3Error
-from clearsight_sagemaker.s3.keys import check_bucket, hidden_path, plain_path
+from clearsight_sagemaker.s3.keys import PRIVATE, check_bucket, hidden_path, plain_path
 from clearsight_sagemaker.s3.listing import list_page
 from clearsight_sagemaker.s3.store import Content, ObjectStore
 
@@ -234,6 +234,8 @@ for number in range(60):
 
 def test_several_processes_write_and_read_one_object(store: ObjectStore) -> None:
     put(store, "latest", b"first")
+    cut_short = Path(store.folder / "photos" / PRIVATE / "new" / "1")
+    cut_short.write_bytes(b"of a process that was killed")
     with store.new_file("photos") as unfinished:  # of a process that works while others begin
         writers = [
             subprocess.Popen([sys.executable, "-c", WRITER_OF_ONE_KEY, str(store.folder), name])
@@ -243,6 +245,7 @@ def test_several_processes_write_and_read_one_object(store: ObjectStore) -> None
             get(store, "latest")  # whole, and with its own metadata
         assert [writer.returncode for writer in writers] == [0, 0]
         assert Path(unfinished.name).exists()
+        assert not cut_short.exists()
     assert get(store, "latest").startswith((b"cat 59", b"dog 59"))
     assert len(store.rows("SELECT 1 FROM objects")) == 1
 

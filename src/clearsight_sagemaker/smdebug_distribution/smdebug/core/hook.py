@@ -240,9 +240,7 @@ class BaseHook:
         self._state.update(self.counter, self.last_saved_step)
         self.counter.advance()
         due = self.schedule.due(self.mode, self.counter.mode_step)
-        self.saved_steps.count_pass(
-            self.mode, self.counter.mode_step, self.schedule.saved(), due, self.schedule.save_config
-        )
+        self.saved_steps.count_pass(self.mode, self.counter.mode_step, due, self.schedule.save_config)
         self.output.num_workers, self.output.worker = num_workers, worker
         if due:
             self._begin_files()
@@ -343,8 +341,8 @@ class BaseHook:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """Return a number, a text, or a list of them as an array. Raises TypeError for other objects."""
-    array = np.asarray(value)
+    """Return a number, a text, or a list of them as an array; one number has shape (1,). Raises TypeError."""
+    array = np.asarray([value] if np.isscalar(value) else value)
     if array.dtype.kind == "O":
         raise TypeError(f"{type(value).__name__} is no array of numbers")
     return array

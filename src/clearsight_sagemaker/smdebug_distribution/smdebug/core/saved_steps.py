@@ -23,7 +23,7 @@ _RULES = {
     "relu_output": "DeadRelu",
     "input_image": "CheckInputImages",
 }
-_FEW_POINTS = 2  # with fewer, no rule sees a course
+_ENOUGH_POINTS = 3  # with fewer, no rule sees a development
 
 
 class SavedSteps:
@@ -32,20 +32,16 @@ class SavedSteps:
     def __init__(self) -> None:
         self._passes: Counter[ModeKeys] = Counter()
         self._saved: Counter[tuple[str, ModeKeys]] = Counter()
-        self._missed_by_hook: Counter[tuple[str, ModeKeys]] = Counter()
+        self._by_hook: Counter[ModeKeys] = Counter()  # steps that the schedule of the hook saves
         self._staged: Counter[str] = Counter()
         self._written: Counter[str] = Counter()
 
-    def count_pass(
-        self, mode: ModeKeys, mode_step: int, collections: Iterable[Collection], due: list[Collection], default: SaveConfig
-    ) -> None:
+    def count_pass(self, mode: ModeKeys, mode_step: int, due: list[Collection], default: SaveConfig) -> None:
         """Count a forward pass, at which the collections `due` are saved. default: the schedule of the hook."""
         self._passes[mode] += 1
-        for collection in collections:
-            if collection in due:
-                self._saved[collection.name, mode] += 1
-            elif default.should_save_step(mode, mode_step):
-                self._missed_by_hook[collection.name, mode] += 1
+        self._by_hook[mode] += default.should_save_step(mode, mode_step)
+        for collection in due:
+            self._saved[collection.name, mode] += 1
 
     def count_staged(self, call: str) -> None:
         """Count a call of `save_tensor` or `save_scalar`, such as "save_tensor(accuracy)"."""
@@ -79,9 +75,9 @@ class SavedSteps:
                     mode.name: {
                         "saved_steps": self._saved[collection.name, mode],
                         "forward_passes": self._passes[mode],
-                        "missed_steps_of_hook": self._missed_by_hook[collection.name, mode],
+                        "saved_steps_of_hook_schedule": self._by_hook[mode],
                         "schedule": _schedule(collection.save_config, mode).to_json_dict(),
-                        "schedule_of_hook": _schedule(default, mode).to_json_dict(),
+                        "hook_schedule": _schedule(default, mode).to_json_dict(),
                     }
                     for mode in self._modes(collection)
                 }
@@ -100,20 +96,19 @@ class SavedSteps:
         return [mode for mode in self._passes if mode not in hidden]
 
     def _schedule_sentence(self, collection: Collection, mode: ModeKeys, default: SaveConfig) -> str:
-        passes, saved = self._passes[mode], self._saved[collection.name, mode]
-        missed = self._missed_by_hook[collection.name, mode]
-        if not missed and (saved > _FEW_POINTS or saved == passes):
+        passes, saved, by_hook = self._passes[mode], self._saved[collection.name, mode], self._by_hook[mode]
+        if saved >= by_hook and (saved >= _ENOUGH_POINTS or saved == passes):
             return ""
         reader = f" (rule {_RULES[collection.name]} reads it)" if collection.name in _RULES else ""
         points = f"{saved} of {passes} {mode.name} steps {'was' if saved == 1 else 'were'} saved"
         text = f"collection {collection.name}{reader}: {points}"
-        own, of_hook = _schedule(collection.save_config, mode), _schedule(default, mode)
-        if missed:
+        of_collection, of_hook = _schedule(collection.save_config, mode), _schedule(default, mode)
+        if saved < by_hook:
             return (
-                f"{text}: its own save_interval {own.save_interval} overrides the hook's {of_hook.save_interval}, which "
-                f"would have saved {missed} more. Set {mode.prefix}save_interval on the collection."
+                f"{text}, because its own save_interval {of_collection.save_interval} overrides the hook's "
+                f"{of_hook.save_interval}, which saves {by_hook}. Set {mode.prefix}save_interval on the collection."
             )
-        return f"{text}, with save_interval {own.save_interval}. Lower it for more points."
+        return f"{text}, with save_interval {of_collection.save_interval}. Lower it for more points."
 
 
 def _schedule(config: SaveConfig | None, mode: ModeKeys) -> SaveConfigMode:

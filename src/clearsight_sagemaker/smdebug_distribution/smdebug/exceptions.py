@@ -98,9 +98,7 @@ class TensorUnavailable(SMDebugError):
 class TensorUnavailableForStep(SMDebugError):
     """A tensor whose values a step does not hold."""
 
-    def __init__(
-        self, tname: str, step: int, mode: ModeKeys = ModeKeys.GLOBAL, has_reductions: bool = False
-    ) -> None:
+    def __init__(self, tname: str, step: int, mode: ModeKeys = ModeKeys.GLOBAL, has_reductions: bool = False) -> None:
         super().__init__(tname, step, mode)
         self.tname, self.step, self.mode, self.has_reductions = tname, step, mode, has_reductions
 

@@ -78,9 +78,9 @@ class Collection:
     ) -> None:
         self.name = name
         self.include_regex = list(include_regex) if include_regex else []
-        self.tensor_names = tensor_names  # type: ignore[assignment]
+        self.tensor_names = tensor_names
         self.reduction_config = reduction_config
-        self.save_config = save_config  # type: ignore[assignment]
+        self.save_config = save_config
         self.save_histogram = save_histogram
         # Module -> whether its inputs and its outputs belong to the collection.
         self.modules: dict[Any, tuple[bool, bool]] = {}

@@ -1,9 +1,9 @@
 """Event messages: a tensor with its name, mode and steps, as TensorBoard's protocol buffer `Event`.
 
-    Event    1 wall_time (float64)  2 step  5 summary
-    Summary  1 value: 1 tag  2 simple_value (float32)  5 histo  8 tensor  9 metadata
-    metadata 1 plugin_data: 1 plugin_name  2 content       `mode_step` and `mode` as text
-    tensor   1 dtype  2 shape (2 dim: 1 size  2 name)  4 elements  8 texts
+Event    1 wall_time (float64)  2 step  5 summary
+Summary  1 value: 1 tag  2 simple_value (float32)  5 histo  8 tensor  9 metadata
+metadata 1 plugin_data: 1 plugin_name  2 content       `mode_step` and `mode` as text
+tensor   1 dtype  2 shape (2 dim: 1 size  2 name)  4 elements  8 texts
 """
 
 from __future__ import annotations

@@ -69,9 +69,9 @@ class _LocalOutput(OutputFile):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if append and os.path.exists(path):
             shutil.copyfile(path, self._temporary)
-            super().__init__(open(self._temporary, "r+b"))
+            super().__init__(open(self._temporary, "r+b"))  # noqa: SIM115 - `close` closes it
         else:
-            super().__init__(open(self._temporary, "wb"))
+            super().__init__(open(self._temporary, "wb"))  # noqa: SIM115 - `close` closes it
 
     def close(self) -> None:
         self._stream.close()

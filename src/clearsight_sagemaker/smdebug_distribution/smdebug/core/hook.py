@@ -23,19 +23,22 @@ import numpy as np
 from smdebug.core import environment, layout
 from smdebug.core.collection import Collection, CollectionKeys
 from smdebug.core.collection_manager import CollectionManager
+from smdebug.core.collection_schedule import CollectionSchedule
 from smdebug.core.logger import get_logger
 from smdebug.core.modes import ModeKeys
 from smdebug.core.reduction_config import ReductionConfig
 from smdebug.core.reductions import get_reduction_tensor_name
 from smdebug.core.resumed_state import ResumedState
 from smdebug.core.save_config import SaveConfig
-from smdebug.core.save_schedule import SaveSchedule
 from smdebug.core.saved_steps import SavedSteps
 from smdebug.core.step_counter import ModeStepCounter
 from smdebug.core.step_output import StepOutput
-from smdebug.exceptions import SMDebugRuntimeError, SMDebugTypeError
+from smdebug.exceptions import SMDebugError, SMDebugRuntimeError, SMDebugTypeError
 
 SCALAR_PREFIX = "scalar/"
+
+# What recording can raise: errors of smdebug, of the disk, and of torch and numpy for unusual tensors.
+RECORDING_ERRORS = (SMDebugError, AssertionError, OSError, RuntimeError, TypeError, ValueError)
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -53,7 +56,7 @@ def disables_on_error(method: Method) -> Method:
             return None
         try:
             return method(hook, *args, **kwargs)
-        except Exception:
+        except RECORDING_ERRORS:
             if not hook.has_default_configuration():
                 raise
             get_logger().exception("smdebug failed and records nothing for the rest of the training:")
@@ -99,7 +102,7 @@ class BaseHook:
     # they have no state.
     disabled = True
 
-    def __init__(self, options: OutputOptions, schedule: SaveSchedule) -> None:
+    def __init__(self, options: OutputOptions, schedule: CollectionSchedule) -> None:
         self.out_dir = options.out_dir
         self.schedule = schedule
         self.output = options.open()

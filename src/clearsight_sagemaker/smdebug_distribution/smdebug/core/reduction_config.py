@@ -64,7 +64,9 @@ class ReductionConfig:
             return None
         if not isinstance(params, Mapping):
             raise SMDebugValueError(f"params={params!r}: must be a dict.")
-        lists: dict[tuple[bool, bool], list[str]] = {(is_abs, is_norm): [] for is_abs in (0, 1) for is_norm in (0, 1)}
+        lists: dict[tuple[bool, bool], list[str]] = {
+            (is_abs, is_norm): [] for is_abs in (False, True) for is_norm in (False, True)
+        }
         for name in filter(None, (part.strip() for part in str(params.get("reductions", "")).split(","))):
             is_abs, is_norm = name.startswith("abs_"), name.endswith("_norm")
             plain = name[len("abs_") :] if is_abs else name

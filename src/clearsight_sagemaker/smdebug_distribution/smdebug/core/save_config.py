@@ -145,7 +145,7 @@ class SaveConfig:
 
     @classmethod
     def from_save_config_mode(cls, save_config_mode: SaveConfigMode) -> SaveConfig:
-        return cls({mode: save_config_mode for mode in ModeKeys})
+        return cls(dict.fromkeys(ModeKeys, save_config_mode))
 
     @classmethod
     def parse(cls, obj: Any) -> SaveConfig:

@@ -30,7 +30,7 @@ class SavedSteps:
     """Counts forward passes, saved steps of each collection, and values that found no saved step."""
 
     def __init__(self) -> None:
-        self._passes: Counter[ModeKeys] = Counter()
+        self._forwards: Counter[ModeKeys] = Counter()
         self._saved: Counter[tuple[str, ModeKeys]] = Counter()
         self._by_hook: Counter[ModeKeys] = Counter()  # steps that the schedule of the hook saves
         self._staged: Counter[str] = Counter()
@@ -38,7 +38,7 @@ class SavedSteps:
 
     def count_pass(self, mode: ModeKeys, mode_step: int, due: list[Collection], default: SaveConfig) -> None:
         """Count a forward pass, at which the collections `due` are saved. default: the schedule of the hook."""
-        self._passes[mode] += 1
+        self._forwards[mode] += 1
         self._by_hook[mode] += default.should_save_step(mode, mode_step)
         for collection in due:
             self._saved[collection.name, mode] += 1
@@ -69,12 +69,12 @@ class SavedSteps:
         collections = list(collections)
         return {
             "version": 1,
-            "forward_passes": {mode.name: count for mode, count in self._passes.items()},
+            "forward_passes": {mode.name: count for mode, count in self._forwards.items()},
             "collections": {
                 collection.name: {
                     mode.name: {
                         "saved_steps": self._saved[collection.name, mode],
-                        "forward_passes": self._passes[mode],
+                        "forward_passes": self._forwards[mode],
                         "saved_steps_of_hook_schedule": self._by_hook[mode],
                         "schedule": _schedule(collection.save_config, mode).to_json_dict(),
                         "hook_schedule": _schedule(default, mode).to_json_dict(),
@@ -93,14 +93,14 @@ class SavedSteps:
     def _modes(self, collection: Collection) -> list[ModeKeys]:
         evaluates = (ModeKeys.EVAL, ModeKeys.PREDICT)
         hidden = evaluates if collection.name in TRAINING_COLLECTIONS else ()
-        return [mode for mode in self._passes if mode not in hidden]
+        return [mode for mode in self._forwards if mode not in hidden]
 
     def _schedule_sentence(self, collection: Collection, mode: ModeKeys, default: SaveConfig) -> str:
-        passes, saved, by_hook = self._passes[mode], self._saved[collection.name, mode], self._by_hook[mode]
-        if saved >= by_hook and (saved >= _ENOUGH_POINTS or saved == passes):
+        forwards, saved, by_hook = self._forwards[mode], self._saved[collection.name, mode], self._by_hook[mode]
+        if saved >= by_hook and (saved >= _ENOUGH_POINTS or saved == forwards):
             return ""
         reader = f" (rule {_RULES[collection.name]} reads it)" if collection.name in _RULES else ""
-        points = f"{saved} of {passes} {mode.name} steps {'was' if saved == 1 else 'were'} saved"
+        points = f"{saved} of {forwards} {mode.name} steps {'was' if saved == 1 else 'were'} saved"
         text = f"collection {collection.name}{reader}: {points}"
         of_collection, of_hook = _schedule(collection.save_config, mode), _schedule(default, mode)
         if saved < by_hook:

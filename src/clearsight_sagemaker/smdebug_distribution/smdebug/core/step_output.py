@@ -87,7 +87,9 @@ class StepOutput:
                 os.remove(claim)
             self.claimed = None
 
-    def board_scalar(self, name: str, value: np.ndarray, collections: Sequence[Collection], at: ModeStepCounter) -> None:
+    def board_scalar(
+        self, name: str, value: np.ndarray, collections: Sequence[Collection], at: ModeStepCounter
+    ) -> None:
         """Write a number of a scalar collection for TensorBoard."""
         if value.size == 1 and any(collection.name in SCALAR_COLLECTIONS for collection in collections):
             self.board_value(name, float(value.reshape(-1)[0]), at)
@@ -103,9 +105,9 @@ class StepOutput:
     ) -> None:
         """Write a histogram for TensorBoard, under the first collection that wants histograms."""
         board = self._board(at)
-        drawn = [item for item in collections if item.save_histogram and item.name not in SCALAR_COLLECTIONS]
-        if board is not None and drawn:
-            board.write_histogram(f"{drawn[0].name}/{name}", value)
+        histogrammed = [item for item in collections if item.save_histogram and item.name not in SCALAR_COLLECTIONS]
+        if board is not None and histogrammed:
+            board.write_histogram(f"{histogrammed[0].name}/{name}", value)
 
     def _board(self, at: ModeStepCounter) -> TensorBoardWriter | None:
         if self.tensorboard_dir is None or not self.writes:

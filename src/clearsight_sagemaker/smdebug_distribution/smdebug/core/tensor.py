@@ -41,7 +41,7 @@ class TensorLocation:
 
 @dataclass
 class WorkerStep:
-    """What one worker has saved of a tensor at one step. reductions: (name, of absolutes) -> place."""
+    """Record of a tensor at one step by one worker. reductions: (name, of absolutes) -> place."""
 
     location: TensorLocation | None = None
     shape: tuple[int, ...] | None = None
@@ -50,7 +50,7 @@ class WorkerStep:
 
 
 class TensorSource(Protocol):
-    """What a tensor needs of its trial."""
+    """Trial, as a tensor needs it."""
 
     cache: bool
     loaded_all_steps: bool

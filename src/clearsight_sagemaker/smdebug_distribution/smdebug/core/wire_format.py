@@ -14,7 +14,6 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
 
 
-
 def varint_bytes(number: int) -> bytes:
     """Return a whole number in [-2**63, 2**64) as a varint; negative ones have ten bytes."""
     number &= 0xFFFFFFFFFFFFFFFF

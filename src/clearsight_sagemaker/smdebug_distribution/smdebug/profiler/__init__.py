@@ -1,7 +1,7 @@
 """smdebug.profiler: readers of profiler-output, the measurements of a job's machine and of its training loop."""
 
 from smdebug.profiler.algorithm_metrics_reader import LocalAlgorithmMetricsReader, S3AlgorithmMetricsReader
-from smdebug.profiler.metrics_reader import MetricsReader
+from smdebug.profiler.metrics_reader_base import MetricsReaderBase
 from smdebug.profiler.system_metrics_reader import (
     LocalSystemMetricsReader,
     ProfilerSystemEvent,
@@ -12,7 +12,7 @@ from smdebug.profiler.trace_event_file_parser import TraceEvent
 __all__ = [
     "LocalAlgorithmMetricsReader",
     "LocalSystemMetricsReader",
-    "MetricsReader",
+    "MetricsReaderBase",
     "ProfilerSystemEvent",
     "S3AlgorithmMetricsReader",
     "S3SystemMetricsReader",

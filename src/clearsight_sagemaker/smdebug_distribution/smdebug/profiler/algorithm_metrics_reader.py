@@ -10,14 +10,14 @@ from typing import Sequence
 
 from smdebug.core.logger import get_logger
 from smdebug.exceptions import CorruptFile
-from smdebug.profiler.metrics_reader import MetricsReader
+from smdebug.profiler.metrics_reader_base import MetricsReaderBase
 from smdebug.profiler.trace_event_file_parser import TraceEvent, read_trace
 from smdebug.profiler.utils import TimeUnits
 
 _FILE = re.compile(r"(?:.*/)?pevents/.*?(\d+)_([^_/]+)_[^/]+\.json")
 
 
-class AlgorithmMetricsReader(MetricsReader):
+class AlgorithmMetricsReader(MetricsReaderBase):
     """Reads timelines below a folder or an s3:// path."""
 
     prefix = "framework"

@@ -1,7 +1,8 @@
 """Readers of system metrics: use of processors, memory, disks and network, as the platform measures them.
 
 profiler-output/system/incremental/2020060500/1591160640.algo-1.json has one measurement a line:
-{"Type": "cpu", "Name": "cpu1", "Dimension": "CPUUtilization", "Value": 44.7, "NodeId": "algo-1", "Timestamp": 1591160699.4}
+{"Type": "cpu", "Name": "cpu1", "Dimension": "CPUUtilization", "Value": 44.7, "NodeId": "algo-1",
+ "Timestamp": 1591160699.4}
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from smdebug.core.logger import get_logger
 from smdebug.exceptions import CorruptFile
-from smdebug.profiler.metrics_reader import MetricsReader
+from smdebug.profiler.metrics_reader_base import MetricsReaderBase
 
 _FILE = re.compile(r"(?:.*/)?system/.+/(\d{10})\.algo-\d+\.json")
 
@@ -29,7 +30,7 @@ class ProfilerSystemEvent:
     timestamp: float
 
 
-class SystemMetricsReader(MetricsReader):
+class SystemMetricsReader(MetricsReaderBase):
     """Reads system metrics below a folder or an s3:// path."""
 
     prefix = "system"

@@ -40,7 +40,7 @@ _LOSS_FUNCTIONS = {
 
 
 class RegisteringHook(Protocol):
-    """What automatic registration needs of a hook."""
+    """Hook, as automatic registration needs it."""
 
     has_registered_module: bool
 

@@ -1,10 +1,10 @@
 """ClearsightRun: clearsight's own recording of a job, beside the tensors of smdebug.
 
-Inside a job the environment has clearsight. Then clearsight's hook watches the registered module and writes a run folder
-that `clearsight debug` and `clearsight report` open. It records on its own, light capture, rather than reading what
-smdebug saved, for three reasons: smdebug's schedule often saves one or two steps, which no rule can judge; its steps are
-forward passes, those of clearsight optimizer steps; and its format has no predictions, learning rates or statistics.
-Values of `save_scalar` and `save_tensor` go into both.
+Inside a job the environment has clearsight. Then clearsight's hook watches the registered module and writes a run
+folder that `clearsight debug` and `clearsight report` open. It records on its own, light capture, rather than reading
+what smdebug saved, for three reasons: smdebug's schedule often saves one or two steps, which no rule can judge; its
+steps are forward passes, those of clearsight optimizer steps; and its format has no predictions, learning rates or
+statistics. Values of `save_scalar` and `save_tensor` go into both.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ import numpy as np
 from smdebug.core import environment
 from smdebug.core.collection import CollectionKeys
 from smdebug.core.collection_manager import CollectionManager
+from smdebug.core.collection_schedule import CollectionSchedule
 from smdebug.core.hook import BaseHook, OutputOptions, as_array, disables_on_error, include_names
 from smdebug.core.json_config import read_hook_config
 from smdebug.core.layout import DEFAULT_WORKER
@@ -27,7 +28,6 @@ from smdebug.core.modes import ModeKeys
 from smdebug.core.reduction_config import ALLOWED_NORMS, ReductionConfig, parse_bool
 from smdebug.core.reductions import get_numpy_reduction
 from smdebug.core.save_config import SaveConfig
-from smdebug.core.save_schedule import SaveSchedule
 from smdebug.exceptions import SMDebugError, SMDebugRuntimeError
 from smdebug.pytorch.automatic_registration import current
 from smdebug.pytorch.clearsight_run import ClearsightRun
@@ -70,7 +70,7 @@ class Hook(BaseHook):
             manager.get(CollectionKeys.ALL).include(".*")
             names = include_names([*names, CollectionKeys.ALL])
         reductions = reduction_config or ReductionConfig(save_raw_tensor=True)
-        schedule = SaveSchedule(manager, names, SaveConfig.parse(save_config), reductions)
+        schedule = CollectionSchedule(manager, names, SaveConfig.parse(save_config), reductions)
         options = OutputOptions(str(out_dir), export_tensorboard, tensorboard_dir, dry_run, include_workers)
         super().__init__(options, schedule)
         self.has_registered_module = self.has_registered_loss_module = False
@@ -114,15 +114,15 @@ class Hook(BaseHook):
         for name, submodule in module.named_modules():
             if submodule in self.module_set and submodule not in self._automatic_losses:
                 raise AssertionError(f"Don't register module={module} twice")
-            submodule._module_name = name
+            _set_name(submodule, name)
             self.module_set.add(submodule)
-        module._module_name = module._get_name()
+        _set_name(module, _class_name(module))
         module.register_forward_pre_hook(self.forward_pre_hook)
         for submodule in module.modules():
             submodule.register_forward_hook(self.forward_hook)
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
-                parameter.register_hook(self.backward_hook(f"{module._get_name()}_{name}"))
+                _add_gradient_hook(parameter, self.backward_hook(f"{_class_name(module)}_{name}"))
         self.has_registered_module = True
         self._run.watch(module)
         count = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
@@ -146,7 +146,7 @@ class Hook(BaseHook):
         if loss_module in self._automatic_losses:
             self._automatic_losses.discard(loss_module)  # it is recorded already
             return
-        loss_module._module_name = loss_module._get_name()  # type: ignore[assignment]
+        _set_name(loss_module, _class_name(loss_module))
         self.module_set.add(loss_module)
         loss_module.register_forward_hook(self.forward_hook)
 
@@ -154,7 +154,7 @@ class Hook(BaseHook):
         """Register the module whose forward pass begins, and begin its first step."""
         if self.disabled or self._run.replaying:
             return
-        get_logger().info(f"{module._get_name()}: registered at its first call.")
+        get_logger().info(f"{_class_name(module)}: registered at its first call.")
         self.register_module(module)
         # Its hooks are collected before the call that runs now: the one for the beginning is too late.
         self.forward_pre_hook(module, inputs)
@@ -228,7 +228,7 @@ class Hook(BaseHook):
         self._loss_values.clear()
         if self.begin_step(*_workers()):
             for name, parameter in module.named_parameters():
-                self.save_named(f"{module._get_name()}_{name}", parameter.data)
+                self.save_named(f"{_class_name(module)}_{name}", parameter.data)
 
     @disables_on_error
     def forward_hook(self, module: Any, inputs: Any, outputs: Any) -> None:
@@ -301,11 +301,26 @@ class Hook(BaseHook):
         return self._as_array(getattr(tensor, "var" if reduction == "variance" else reduction)())
 
 
+def _class_name(module: Any) -> str:
+    return str(module._get_name())
+
+
+def _set_name(module: Any, name: str) -> None:
+    # On the module, as smdebug does it: copies for several devices must have it too.
+    module._module_name = name
+
+
+def _add_gradient_hook(parameter: Any, hook: Callable[[Any], None]) -> None:
+    parameter.register_hook(hook)
+
+
 def _require_torch() -> None:
     try:
         import torch  # noqa: F401
     except ImportError:
-        raise SMDebugRuntimeError("Hook: torch is not installed in this environment. Install it: pip install torch") from None
+        raise SMDebugRuntimeError(
+            "Hook: torch is not installed in this environment. Install it: pip install torch"
+        ) from None
 
 
 def _workers() -> tuple[int, str]:

@@ -45,7 +45,7 @@ class Rule(ABC):
             "RuleParameters": "",
         }
 
-    def set_required_tensors(self, step: int) -> None:
+    def set_required_tensors(self, step: int) -> None:  # noqa: B027 - most rules override it, none must
         """Name the tensors that `invoke_at_step` needs, with `self.req_tensors.add`. Subclasses may override it."""
 
     @abstractmethod

@@ -22,7 +22,7 @@ _MAX_POLLS = 100
 
 
 @dataclass(frozen=True)
-class IndexEntry:
+class TensorEntry:
     """A tensor of an index file: its place, or its shape, or both."""
 
     name: str
@@ -47,7 +47,7 @@ class IndexReader:
         self._read: set[str] = set()
         self._oldest = ""  # files before this one have all been read
 
-    def new_entries(self, last_complete: int) -> Iterator[IndexEntry]:
+    def new_entries(self, last_complete: int) -> Iterator[TensorEntry]:
         """Yield the tensors of files that are new. last_complete: no files come for steps up to this one."""
         for name in self._files.names(layout.INDEX_FOLDER, self._oldest):
             place = layout.parse_index_file(name)
@@ -79,16 +79,16 @@ class IndexReader:
             return events[0].value
         return None
 
-    def _entries(self, name: str, step: int, worker: str) -> Iterator[IndexEntry]:
+    def _entries(self, name: str, step: int, worker: str) -> Iterator[TensorEntry]:
         try:
             index = json.loads(self._files.read(name))
             meta = index["meta"]
             mode, mode_step = ModeKeys[meta["mode"].strip()], int(meta["mode_step"])
             for item in index.get("tensor_payload") or ():
                 location = TensorLocation(meta["event_file_name"], int(item["start_idx"]), int(item["length"]))
-                yield IndexEntry(item["tensorname"], step, mode, mode_step, worker, location)
+                yield TensorEntry(item["tensorname"], step, mode, mode_step, worker, location)
             for item in index.get("shape_payload") or ():
                 shape = tuple(int(size) for size in item["shape"])
-                yield IndexEntry(item["tensorname"], step, mode, mode_step, worker, shape=shape)
+                yield TensorEntry(item["tensorname"], step, mode, mode_step, worker, shape=shape)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IndexReaderException(f"{name}: not an index that smdebug writes ({error!r}).") from None

@@ -18,8 +18,8 @@ from smdebug.core.modes import ModeKeys
 from smdebug.core.reductions import REDUCTIONS_PREFIX, reverse_reduction_tensor_name
 from smdebug.core.tensor import StepState, Tensor, TensorLocation
 from smdebug.exceptions import MissingCollectionFiles, NoMoreData, SMDebugValueError, StepUnavailable, TensorUnavailable
-from smdebug.trials.index_reader import POLL_SECONDS, IndexEntry, IndexReader
-from smdebug.trials.step_table import StepTable
+from smdebug.trials.index_reader import POLL_SECONDS, IndexReader, TensorEntry
+from smdebug.trials.trial_steps import TrialSteps
 
 _POLLS_BEFORE_WARNING = 10
 
@@ -51,7 +51,7 @@ class Trial:
         self.worker_set: set[str] = set()
         self.files: FileStore = open_files(path)
         self.collection_manager = self._wait_for_collections()
-        self.table = StepTable(self.collection_manager.get_num_workers())
+        self.table = TrialSteps(self.collection_manager.get_num_workers())
         self.index_reader = IndexReader(self.files, range_steps, check)
         self._tensors: dict[str, Tensor] = {}
         self.logger.info(f"Loading trial {name} at path {path}")
@@ -242,7 +242,7 @@ class Trial:
 
         return [self.tensor(name).value(step, mode) for name in sorted(names, key=number)]
 
-    def _add(self, entry: IndexEntry) -> None:
+    def _add(self, entry: TensorEntry) -> None:
         name = entry.name
         if name.startswith(REDUCTIONS_PREFIX):
             name, reduction, is_abs = reverse_reduction_tensor_name(name)

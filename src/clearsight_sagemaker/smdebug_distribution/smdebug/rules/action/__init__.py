@@ -38,7 +38,9 @@ def _parse(text: str) -> list[Any]:
     try:
         parsed = json.loads(text.replace('\\"', '"'))
     except ValueError:
-        raise SMDebugValueError(f"action_str={text!r}: must be JSON, such as {{'name': 'stoptraining', ...}}.") from None
+        raise SMDebugValueError(
+            f"action_str={text!r}: must be JSON, such as {{'name': 'stoptraining', ...}}."
+        ) from None
     return parsed if isinstance(parsed, list) else [parsed]
 
 

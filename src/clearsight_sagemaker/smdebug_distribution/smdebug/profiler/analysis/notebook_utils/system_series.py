@@ -13,8 +13,8 @@ TOTAL = "total"
 class SystemSeries:
     """Measurements as arrays (N, 2) of seconds since 1970 and value: dimension -> device -> array.
 
-    show_workers: one dimension per node, such as `CPUUtilization-nodeid:algo-1`. The device `total` is the mean over the
-    devices of the dimension, measurement by measurement.
+    show_workers: one dimension per node, such as `CPUUtilization-nodeid:algo-1`. The device `total` is the mean over
+    the devices of the dimension, measurement by measurement.
     """
 
     def __init__(self, show_workers: bool = True) -> None:

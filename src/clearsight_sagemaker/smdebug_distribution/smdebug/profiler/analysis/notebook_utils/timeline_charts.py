@@ -64,7 +64,9 @@ class TimelineCharts:
         self.figure = subplots(_CHART, [f"{dimension}_{event}" for dimension, event in pairs])
         for row, (dimension, event) in enumerate(pairs, start=1):
             values = self.system_metrics[dimension][event]
-            line = objects.Scatter(x=values[:, 0] - self.start, y=values[:, 1], mode="lines", name=f"{dimension}_{event}")
+            line = objects.Scatter(
+                x=values[:, 0] - self.start, y=values[:, 1], mode="lines", name=f"{dimension}_{event}"
+            )
             self.figure.add_trace(line, row=row, col=1)
             if "Utilization" in dimension or "Memory" in dimension:
                 self.figure.update_yaxes(range=[0, 102], row=row, col=1)
@@ -88,13 +90,13 @@ class TimelineCharts:
 
     def find_time_annotations(self, indexes: Sequence[int]) -> dict[str, float]:
         """Print and return the seconds of each phase between two measurements of the CPU, given by their indexes."""
-        spent: Counter[str] = Counter()
+        seconds_of: Counter[str] = Counter()
         for event in self._events_between(indexes):
             step = (event.event_args or {}).get("step_num")
-            spent[event.event_name if step is None else f"{event.event_name}_{step}"] += event.duration / 1e6
-        for name, seconds in spent.items():
+            seconds_of[event.event_name if step is None else f"{event.event_name}_{step}"] += event.duration / 1e6
+        for name, seconds in seconds_of.items():
             print(f"Spent {seconds * 1000:.3f} ms (cumulative time) in {name}")
-        return dict(spent)
+        return dict(seconds_of)
 
     def plot_detailed_profiler_data(self, indexes: Sequence[int]) -> Any:
         """Draw the phases between two measurements of the CPU, at most 500; returns the figure."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from smdebug.exceptions import SMDebugRuntimeError
 from smdebug.profiler.algorithm_metrics_reader import S3AlgorithmMetricsReader
-from smdebug.profiler.metrics_reader import MetricsReader
+from smdebug.profiler.metrics_reader_base import MetricsReaderBase
 from smdebug.profiler.system_metrics_reader import S3SystemMetricsReader
 from smdebug.profiler.utils import us_since_epoch_to_human_readable_time
 
@@ -79,7 +79,7 @@ class TrainingJob:
             us_since_epoch_to_human_readable_time(latest),
         )
 
-    def _wait(self, reader: MetricsReader, part: str) -> None:
+    def _wait(self, reader: MetricsReaderBase, part: str) -> None:
         last = ("", "")
         while reader.get_timestamp_of_latest_available_file() == 0:
             described = self.describe_training_job()
@@ -93,5 +93,7 @@ class TrainingJob:
             last = status
             if status[0] in _FINAL_STATUSES:
                 # A notebook that waits for files that never come would hang for good.
-                raise SMDebugRuntimeError(f"{self.name}: the job is {status[0]} and has no profiler data of the {part}.")
+                raise SMDebugRuntimeError(
+                    f"{self.name}: the job is {status[0]} and has no profiler data of the {part}."
+                )
             time.sleep(POLL_SECONDS)

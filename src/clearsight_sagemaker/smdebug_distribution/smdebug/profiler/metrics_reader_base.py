@@ -1,4 +1,4 @@
-"""MetricsReader: measurements of a time range, from files that carry their time in their names."""
+"""MetricsReaderBase: measurements of a time range, from files that carry their time in their names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smdebug.profiler.utils import TimeUnits, convert_utc_timestamp_to_microseco
 BUFFER_MICROSECONDS = 3 * 60 * 1_000_000  # a file holds events from before and after the time in its name
 
 
-class MetricsReader(ABC):
+class MetricsReaderBase(ABC):
     """Reads the files of one folder of profiler-output, a folder or an s3:// path.
 
     use_in_memory_cache: read each file once.  Times are microseconds since 1970 unless a `unit` says otherwise.

@@ -1,11 +1,16 @@
-"""SaveSchedule: which collections, and which tensors of them, are saved at a step."""
+"""CollectionSchedule: which collections, and which tensors of them, are saved at a step."""
 
 from __future__ import annotations
 
 from typing import Sequence
 
-from smdebug.core.collection import PYTORCH_COLLECTIONS, SCALAR_COLLECTIONS, TRAINING_COLLECTIONS, Collection
-from smdebug.core.collection import CollectionKeys
+from smdebug.core.collection import (
+    PYTORCH_COLLECTIONS,
+    SCALAR_COLLECTIONS,
+    TRAINING_COLLECTIONS,
+    Collection,
+    CollectionKeys,
+)
 from smdebug.core.collection_manager import CollectionManager
 from smdebug.core.modes import ModeKeys
 from smdebug.core.reduction_config import ReductionConfig
@@ -13,7 +18,7 @@ from smdebug.core.save_config import SaveConfig
 from smdebug.exceptions import InvalidCollectionConfiguration
 
 
-class SaveSchedule:
+class CollectionSchedule:
     """Applies the configuration of the hook to its collections.
 
     included: names of the saved collections; `all` saves every collection. A collection without a schedule or

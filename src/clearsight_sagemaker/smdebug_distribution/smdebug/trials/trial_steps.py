@@ -1,11 +1,11 @@
-"""StepTable: which steps a trial has, in which mode, with which tensors, by which workers."""
+"""TrialSteps: which steps a trial has, in which mode, with which tensors, by which workers."""
 
 from __future__ import annotations
 
 from smdebug.core.modes import ModeKeys
 
 
-class StepTable:
+class TrialSteps:
     """Steps of a trial by global step and by mode. workers: how many complete a step."""
 
     def __init__(self, workers: int) -> None:

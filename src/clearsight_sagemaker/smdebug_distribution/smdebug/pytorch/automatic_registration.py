@@ -59,38 +59,37 @@ class CurrentHook:
 
     def __init__(self) -> None:
         self.hook: RegisteringHook | None = None
-        self._installed = False
         self._module_handle: Any = None
+        self._replaced: list[tuple[Any, str, Any, Any]] = []  # owner, name, original, replacement
         self._depth = threading.local()  # loss modules and functions that are running in a thread
 
     def install(self) -> None:
         """Follow calls of modules and losses from now on. Needs torch; may be called again."""
-        if self._installed:
-            self._follow_modules()
-            return
         import torch.nn.functional
         from torch.nn.modules.loss import _Loss
-
-        self._installed = True
-        self._follow_modules()
-        original = _Loss.__call__
-
-        @functools.wraps(original)
-        def call(loss_module: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.hook is not None and not self._level():
-                self.hook.register_called_loss(loss_module)
-            return self._nested(original, loss_module, *args, **kwargs)
-
-        _Loss.__call__ = call  # type: ignore[method-assign]
-        for function, name in _LOSS_FUNCTIONS.items():
-            if hasattr(torch.nn.functional, function):
-                setattr(torch.nn.functional, function, self._recorded(getattr(torch.nn.functional, function), name))
-
-    def _follow_modules(self) -> None:
         from torch.nn.modules.module import register_module_forward_pre_hook
 
         if self._module_handle is None:
             self._module_handle = register_module_forward_pre_hook(self._on_module)
+        if self._replaced:
+            return
+        self._replace(_Loss, "__call__", self._registering(_Loss.__call__))
+        for function, name in _LOSS_FUNCTIONS.items():
+            if hasattr(torch.nn.functional, function):
+                original = getattr(torch.nn.functional, function)
+                self._replace(torch.nn.functional, function, self._recorded(original, name))
+
+    def uninstall(self) -> None:
+        """Leave torch as it was, where nobody has replaced the same functions since."""
+        self._stop_following_modules()
+        for owner, name, original, replacement in self._replaced:
+            if getattr(owner, name) is replacement:
+                setattr(owner, name, original)
+        self._replaced.clear()
+
+    def _replace(self, owner: Any, name: str, replacement: Any) -> None:
+        self._replaced.append((owner, name, getattr(owner, name), replacement))
+        setattr(owner, name, replacement)
 
     def _on_module(self, module: Any, inputs: Any) -> None:
         import torch
@@ -101,18 +100,37 @@ class CurrentHook:
             return
         if hook.has_registered_module:
             # Such a hook makes every call of every module slower: it goes as soon as it has nothing left to do.
-            self._module_handle.remove()
-            self._module_handle = None
+            self._stop_following_modules()
             return
         is_model = not isinstance(module, (_Loss, torch.jit.ScriptModule))
         if is_model and next(module.parameters(), None) is not None:
             hook.register_called_module(module, inputs)
+
+    def _stop_following_modules(self) -> None:
+        if self._module_handle is not None:
+            self._module_handle.remove()
+            self._module_handle = None
+
+    def _registering(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the call of a loss module that registers it first."""
+
+        @functools.wraps(original)
+        def call(loss_module: Any, *args: Any, **kwargs: Any) -> Any:
+            if _is_compiling():
+                return original(loss_module, *args, **kwargs)
+            if self.hook is not None and not self._level():
+                self.hook.register_called_loss(loss_module)
+            return self._nested(original, loss_module, *args, **kwargs)
+
+        return call
 
     def _recorded(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         """Return a loss function that reports its values."""
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
+            if _is_compiling():
+                return function(*args, **kwargs)
             value = self._nested(function, *args, **kwargs)
             if self.hook is not None and not self._level():
                 self.hook.record_loss_value(name, value)
@@ -129,6 +147,14 @@ class CurrentHook:
 
     def _level(self) -> int:
         return getattr(self._depth, "level", 0)
+
+
+def _is_compiling() -> bool:
+    """Return True inside of torch.compile, which cannot trace what happens here."""
+    import torch
+
+    compiler = getattr(torch, "compiler", None)
+    return compiler is not None and hasattr(compiler, "is_compiling") and bool(compiler.is_compiling())
 
 
 current = CurrentHook()

@@ -38,11 +38,14 @@ def set_hook(custom_hook: Hook) -> None:
     if not isinstance(custom_hook, Hook):
         raise SMDebugError(f"set_hook({custom_hook!r}): must be a Hook.")
     current.hook = custom_hook
+    if "explicit" not in environment.choices():
+        current.install()
 
 
 def del_hook() -> None:
-    """Forget the hook of this process. What it has registered goes on being recorded."""
+    """Forget the hook of this process, and register nothing more. What is registered goes on being recorded."""
     current.hook = None
+    current.uninstall()
 
 
 def _supports_torch() -> bool:

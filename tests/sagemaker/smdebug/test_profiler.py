@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import smdebug.pytorch as smd
 from smdebug.exceptions import CorruptFile, SMDebugRuntimeError
 from smdebug.profiler import LocalAlgorithmMetricsReader, LocalSystemMetricsReader, TraceEvent
 from smdebug.profiler.analysis.notebook_utils.heatmap import Heatmap
@@ -20,6 +21,8 @@ from smdebug.profiler.analysis.notebook_utils.timeline_charts import TimelineCha
 from smdebug.profiler.analysis.notebook_utils.training_job import TrainingJob
 from smdebug.profiler.analysis.utils.profiler_data_to_pandas import PandasFrame
 from smdebug.profiler.utils import TimeUnits, str2bool, us_since_epoch_to_human_readable_time
+from tests.sagemaker.smdebug.conftest import Batches
+from tests.sagemaker.smdebug.test_hook import Net, evaluate, train
 
 START = 1591160640  # a full minute
 
@@ -153,3 +156,25 @@ def test_truth_values_and_times() -> None:
     with pytest.raises(ValueError, match="must be one of"):
         str2bool("maybe")
     assert us_since_epoch_to_human_readable_time(START * 10**6 + 5) == "2020-06-03T05:04:00:000005"
+
+
+def test_the_hook_writes_the_timelines_that_readers_read(
+    tmp_path: Path, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"ProfilingParameters": {"LocalPath": str(tmp_path / "profiler"), "FileOpenFailThreshold": "50"}}
+    (tmp_path / "profilerconfig.json").write_text(json.dumps(config))
+    monkeypatch.setenv("SMPROFILER_CONFIG_PATH", str(tmp_path / "profilerconfig.json"))
+    hook = smd.Hook(str(tmp_path / "tensors"))
+    model = Net()
+    train(hook, model, batches[:3])
+    evaluate(hook, model, batches[:2])
+    hook.close()
+    reader = LocalAlgorithmMetricsReader(str(tmp_path / "profiler"))
+    events = reader.get_events(0, reader.get_timestamp_of_latest_available_file() + 10**6)
+    steps = [(event.event_phase, event.event_args["step_num"]) for event in events if event.event_name[:4] == "Step"]
+    expected = [("TRAIN", 0), ("TRAIN", 1), ("TRAIN", 2), ("EVAL", 0), ("EVAL", 1)]
+    assert steps == [(f"Step:ModeKeys.{mode}", str(step)) for mode, step in expected]
+    phases = [event.event_name for event in events if event.event_args["step_num"] == "2"]
+    assert phases == ["conv", "relu", "fc", "fixed", "Net", "CrossEntropyLoss", "Step:ModeKeys.TRAIN"]
+    assert all(event.duration >= 0 for event in events)
+    assert len(StepTimelineChart(reader).steps) == 5

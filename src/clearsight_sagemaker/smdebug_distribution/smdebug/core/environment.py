@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from typing import Any
 
 HOOK_CONFIG = "/opt/ml/input/config/debughookconfig.json"
 RESOURCE_CONFIG = "/opt/ml/input/config/resourceconfig.json"
 TENSORBOARD_CONFIG = "/opt/ml/input/config/tensorboardoutputconfig.json"
 CHECKPOINT_CONFIG = "/opt/ml/input/config/checkpointconfig.json"
+PROFILER_CONFIG = "/opt/ml/input/config/profilerconfig.json"
 TENSORS_FOLDER = "/opt/ml/output/tensors"
+PROFILER_FOLDER = "/opt/ml/output/profiler"
 
 _FALSE = ("false", "0", "no", "off", "n", "f")
 _CHOICES = ("faithful", "lossless", "explicit")
@@ -60,6 +63,25 @@ def checkpoint_folder() -> str | None:
     """Return the job's folder for checkpoints; None where it has none."""
     folder = _read(os.environ.get("CHECKPOINT_CONFIG_FILE_PATH", CHECKPOINT_CONFIG)).get("LocalPath")
     return None if folder is None else str(folder)
+
+
+def profiler_folder() -> str | None:
+    """Return the folder for timelines; None where the job asks for no framework metrics."""
+    config = _read(os.environ.get("SMPROFILER_CONFIG_PATH", PROFILER_CONFIG))
+    parameters = config.get("ProfilingParameters") or {}
+    if not parameters or str(config.get("DisableProfiler", False)).lower() == "true":
+        return None
+    return str(parameters.get("LocalPath") or PROFILER_FOLDER)
+
+
+def node_name() -> str:
+    """Return the name of this process among those of a job, such as `123-algo-1`."""
+    host = _read(RESOURCE_CONFIG).get("current_host") or socket.gethostname()
+    return f"{os.getpid()}-{host}".replace("_", "-")
+
+
+def process_number() -> int:
+    return os.getpid()
 
 
 def run_folder(out_dir: str) -> str | None:

@@ -29,6 +29,7 @@ from smdebug.core.reduction_config import ALLOWED_NORMS, ReductionConfig, parse_
 from smdebug.core.reductions import get_numpy_reduction
 from smdebug.core.save_config import SaveConfig
 from smdebug.exceptions import SMDebugError, SMDebugRuntimeError
+from smdebug.profiler.timeline_writer import StepTimeline, TimelineWriter
 from smdebug.pytorch.automatic_registration import current
 from smdebug.pytorch.clearsight_run import ClearsightRun
 
@@ -79,6 +80,7 @@ class Hook(BaseHook):
         self._outputs: Counter[str] = Counter()  # tensors of a module in this step, for the number in their names
         self._loss_values: dict[str, Any] = {}  # of loss functions in this step, which the script may record too
         self._run = ClearsightRun(self.out_dir)
+        self._timeline = StepTimeline(TimelineWriter(environment.profiler_folder()))
         current.hook = self
         if "explicit" not in environment.choices():
             current.install()
@@ -214,6 +216,7 @@ class Hook(BaseHook):
         """Write what is left, and the counts; ends clearsight's recording too."""
         super().close()
         if not self.disabled:
+            self._timeline.close()
             self._run.close()
 
     # Hooks of torch
@@ -229,12 +232,14 @@ class Hook(BaseHook):
         if self.begin_step(*_workers()):
             for name, parameter in module.named_parameters():
                 self.save_named(f"{_class_name(module)}_{name}", parameter.data)
+        self._timeline.begin(self.mode.name, self.counter.mode_step, module._module_name)
 
     @disables_on_error
     def forward_hook(self, module: Any, inputs: Any, outputs: Any) -> None:
         """Save inputs and outputs of a module, and what `save_tensor` has staged."""
         if self._run.replaying or (self.step < 0 and "explicit" not in environment.choices()):
             return
+        self._timeline.module_done(module._module_name)
         if self.is_saved_step():
             self._save_tensors(module._module_name, "_input_", inputs)
             self._save_tensors(module._module_name, "_output_", outputs)
@@ -253,6 +258,7 @@ class Hook(BaseHook):
     def _on_gradient(self, tname: str, gradient: Any) -> None:
         if self._run.replaying:
             return
+        self._timeline.gradient_done()
         if self.is_saved_step() and gradient is not None:
             self.save_named(GRADIENT_PREFIX + tname, gradient)
         self.flush_staged()

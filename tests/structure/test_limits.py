@@ -31,7 +31,11 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight_sagemaker/training/job_site": "the name that Python loads, and no more",
     "clearsight_sagemaker/training/job_site/clearsight_job": "one hook per file, imported when torch is",
     "clearsight_sagemaker/training/job_site/when_missing/sagemaker_inference": "names that scripts import",
+    "clearsight_sagemaker/smdebug_distribution/smdebug/profiler/analysis/notebook_utils/step_histogram.py": "one import path of smdebug",
 }
+
+# Names that the distribution `smdebug` has in common with ours: scripts import them.
+SMDEBUG_NAMES = {"Hook", "Rule", "TrainingJob", "Trial"}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,10 @@ def listing(occurrences: Sequence[Occurrence], most: int = 40) -> str:
 
 
 def test_public_class_names_are_unique(modules: list[Module]) -> None:
-    assert measure.duplicate_classes(modules) == {}
+    duplicates = measure.duplicate_classes(modules)
+    of_smdebug = {name for name, owners in duplicates.items() if len(owners) == 2 and ".smdebug." in owners[1]}
+    assert duplicates.keys() - (SMDEBUG_NAMES & of_smdebug) == set()
+    assert of_smdebug >= SMDEBUG_NAMES, "exceptions for names that are gone"
 
 
 def test_names_are_field_words(modules: list[Module]) -> None:

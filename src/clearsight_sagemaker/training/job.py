@@ -13,6 +13,7 @@ from typing import Any
 from clearsight.core.errors import ClearsightError, DiskFull
 from clearsight.core.files import disk_full_as_error
 from clearsight.core.folder_lock import folder_lock
+from clearsight.core.format import several
 from clearsight.core.machine import cores, versions
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.artifacts import upload_model, upload_output
@@ -192,7 +193,9 @@ class JobSequence:
         packages = ", ".join(
             f"{name} {version}" for name, version in versions(("torch", "torchvision", "numpy")).items()
         )
-        machine = f"{instance_type(request)} stands for this machine: {cores()} cores, {gpus()} GPUs."
+        machine = (
+            f"{instance_type(request)} stands for this machine: {several(cores(), 'core')}, {several(gpus(), 'GPU')}."
+        )
         sentences = [
             context.support.sentence,
             f"The request names {image}; this job runs on {packages} of this machine.",

@@ -113,5 +113,5 @@ def _value(pattern: re.Pattern[str], line: str) -> float | None:
 
 
 def _without_match(definition: _Definition) -> str:
-    text = f"metric {definition.name!r}: no line gave a number for {definition.pattern.pattern!r}."
-    return f"{text} The nearest line: {definition.nearest}" if definition.nearest else text
+    text = f"metric {definition.name!r}: no line gave a number for {definition.pattern.pattern}"
+    return f"{text} - the nearest line: {definition.nearest}" if definition.nearest else text

@@ -37,8 +37,8 @@ def test_a_definition_without_a_match_is_reported_with_the_nearest_line() -> Non
     )
     assert values == []
     assert sentences == [
-        "metric 'loss': no line gave a number for 'Average validation loss: ([0-9.]+)'. "
-        "The nearest line: Average loss of validation: 0.25"
+        "metric 'loss': no line gave a number for Average validation loss: ([0-9.]+) "
+        "- the nearest line: Average loss of validation: 0.25"
     ]
 
 

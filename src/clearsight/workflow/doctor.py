@@ -24,7 +24,7 @@ EXTRAS = {  # extra of clearsight -> what it is for
     "dashboard": "optuna-dashboard on the studies of clearsight tune",
     "ray": "tune --on ray",
     "ray-serve": "deploy --on ray",
-    "sagemaker": "the local SageMaker service",
+    "sagemaker": "clearsight sagemaker: programs for SageMaker on this machine",
 }
 _PACKAGES = ("clearsight", "torch", "torchvision", "timm", "numpy", "pillow", "onnx", "onnxruntime", "scikit-learn")
 _LITTLE_DISK = 5 << 30  # bytes: checkpoints and features of one long run

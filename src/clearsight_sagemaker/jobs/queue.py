@@ -147,35 +147,33 @@ class JobQueue:
                 self._wake.wait(_ACTIVE_SECONDS if active else _IDLE_SECONDS)
 
     def _round(self, processes: Jobs) -> bool:
-        """Do what is to be done; return True while jobs are active."""
+        """Do what is to be done; return True while there are jobs that wait, run, or have just ended."""
         # All and not one by one: this starts a supervisor again that was killed.
-        jobs = {job.spec.name: job for job in processes.all() if job.spec.name != "service"}
-        running = 0
+        jobs = {job.spec.name: job for job in processes.all() if job.spec.name.startswith(_prefix(self.kind))}
+        # Of the supervisor and not of the table: a job that has finished may still write its last files.
+        room = self.most - sum(not _has_ended(job) for job in jobs.values())
         waiting: list[Resource] = []
         for resource in self._table.every(self.kind, *ACTIVE):
-            if not resource.document.get("process"):
+            name = resource.document.get("process")
+            if not name:
                 waiting.append(resource)
-                continue
-            job = jobs.pop(resource.document["process"], None)
-            running += self._follow(resource, job, processes)
-        for resource in waiting[: max(0, self.most - running)]:
-            self._begin(resource, processes)
-        ended = [name for name, job in jobs.items() if job.state.status.ended and name.startswith(_prefix(self.kind))]
-        if ended:
+            elif name in jobs:
+                self._follow(resource, jobs[name], processes)
+            else:  # the service was killed before it could start the process
+                self._begin(resource, processes)
+                room -= 1
+        ended = [name for name, job in jobs.items() if _has_ended(job)]
+        if ended:  # before the next starts, which may have the name of a job that was deleted
             processes.remove(ended[0])  # one in a round: the supervisor takes a moment for each
-        return bool(running or waiting or ended)
-
-    def _follow(self, resource: Resource, job: Job | None, processes: Jobs) -> bool:
-        """Bring a job with a process up to date; return False where it has ended. job: of the supervisor."""
-        # After the status of the process was read: what it wrote last is in.
-        if self.record(resource).status not in ACTIVE:
-            return job is not None and not job.state.status.ended
-        if job is None:  # the service was killed before it could start the process
+        for resource in waiting[: max(0, room)]:
             self._begin(resource, processes)
-        elif job.state.status.ended:
+        return bool(jobs or waiting)
+
+    def _follow(self, resource: Resource, job: Job, processes: Jobs) -> None:
+        """Bring a job with a process up to date. job: of the supervisor."""
+        # After the status of the process was read: what it wrote last is in.
+        if self.record(resource).status in ACTIVE and _has_ended(job):
             self._fail(resource, job, processes)
-            return False
-        return True
 
     def _fail(self, resource: Resource, job: Job, processes: Jobs) -> None:
         """Record the end of a job whose process has ended without one."""
@@ -215,6 +213,11 @@ def process_name(kind: str, name: str) -> str:
     """Return the name of a job's process, which is of at most 63 characters and differs between kinds."""
     digest = hashlib.sha256(f"{kind}/{name}".encode()).hexdigest()[:8]
     return f"{_prefix(kind)}{name[:40].rstrip('-')}-{digest}"
+
+
+def _has_ended(job: Job) -> bool:
+    """Return True for a process that has ended; the state may still be that of an earlier one of the same name."""
+    return job.state.status.ended and job.state.generation >= job.generation
 
 
 def _prefix(kind: str) -> str:

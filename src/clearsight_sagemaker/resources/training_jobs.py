@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from clearsight_sagemaker.jobs.queue import ACTIVE
 from clearsight_sagemaker.protocols.errors import ServiceError, validation_error
 from clearsight_sagemaker.protocols.json_protocol import seconds_of
 from clearsight_sagemaker.resources.tags import tag_map
@@ -144,7 +145,7 @@ def _job(state: ServiceState, name: str) -> Resource:
     resource = state.table.get(TRAINING_JOB, name)
     if resource is None:
         raise validation_error("Requested resource not found.")
-    return resource if resource.status in _ENDED else state.training_jobs.record(resource)
+    return state.training_jobs.record(resource) if resource.status in ACTIVE else resource
 
 
 def _summary(resource: Resource) -> dict[str, Any]:

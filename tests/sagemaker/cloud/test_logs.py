@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clearsight_sagemaker.cloud import log_lines
 from clearsight_sagemaker.cloud.log_lines import lines_before, lines_from, offset_at
 from clearsight_sagemaker.state.resource_table import Resource
 from clearsight_sagemaker.state.service_state import TRAINING_JOB
@@ -159,10 +160,16 @@ def test_groups(service: LocalService) -> None:
 
 
 @settings(max_examples=40)
-@given(LINES, st.integers(0, 200), st.integers(0, 30))
+@given(LINES, st.integers(0, 200), st.integers(0, 30), st.integers(1, 40))
 def test_lines_by_byte_and_time(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, str]], most: int, start: int
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, str]], most: int, start: int, block: int
 ) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(log_lines, "_NEAR", block)  # so that these few lines are many blocks
+        check_lines(tmp_path_factory, steps, most, start)
+
+
+def check_lines(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, str]], most: int, start: int) -> None:
     path = tmp_path_factory.mktemp("log") / "log.txt"
     moment, expected = 0, []
     for step, text in steps:

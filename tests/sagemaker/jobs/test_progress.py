@@ -71,7 +71,8 @@ def test_a_secondary_status_lasts_until_the_next(tmp_path: Path) -> None:
 
 def test_the_end_counts_when_the_process_has_finished(tmp_path: Path) -> None:
     events = [status("Training"), status("MaxRuntimeExceeded", "too long")]
-    assert progress(tmp_path, *events).status == "InProgress"
+    found = progress(tmp_path, *events)
+    assert (found.status, found.secondary, len(found.transitions)) == ("InProgress", "Training", 1)
     found = progress(tmp_path, *events, {"kind": "finished", "status": "Stopped"})
     assert (found.status, found.secondary) == ("Stopped", "MaxRuntimeExceeded")
     assert found.transitions[-1].message == "too long"

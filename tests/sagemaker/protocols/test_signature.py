@@ -64,6 +64,12 @@ def test_another_body_is_refused() -> None:
     assert refused(json_request(), b'{"MaxResults": 1}') == "SignatureDoesNotMatch"
 
 
+def test_a_declared_hash_must_be_that_of_the_body() -> None:
+    request = signed(S3SigV4Auth(CREDENTIALS, "s3", "us-east-1"), path="/dogs?delete", body=b"<Delete/>")
+    check_signature(request, KEY, b"<Delete/>")
+    assert refused(request, b"<Delete><Object/></Delete>") == "XAmzContentSHA256Mismatch"
+
+
 def test_another_key_is_refused() -> None:
     assert refused(json_request(), b"{}", SignatureKey(access_key="AKIDEXAMPLE", secret_key="other")) == (
         "SignatureDoesNotMatch"
@@ -127,6 +133,13 @@ def test_presigned_addresses(auth: Any, path: str, monkeypatch: pytest.MonkeyPat
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 61)
     assert refused(request, b"") == "AccessDenied"
+
+
+def test_headers_of_amazon_belong_to_a_presigned_address_of_version_2() -> None:
+    request = AWSRequest(method="PUT", url=f"{HOST}/dogs/a", headers={"x-amz-meta-breed": "beagle"})
+    HmacV1QueryAuth(CREDENTIALS, 60).add_auth(request)
+    check_signature(request_of("PUT", request.url, {"x-amz-meta-breed": "beagle"}), KEY, None)
+    assert refused(request_of("PUT", request.url, {"x-amz-meta-breed": "poodle"}), None) == "SignatureDoesNotMatch"
 
 
 def test_the_parts_of_a_version_4_query_are_checked() -> None:

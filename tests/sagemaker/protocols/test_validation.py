@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 
+from clearsight.core.errors import MissingExtra
 from clearsight_sagemaker.protocols.errors import ServiceError
 from clearsight_sagemaker.protocols.service_models import service_model
 from clearsight_sagemaker.protocols.validation import check_request
@@ -83,3 +85,9 @@ def test_tags_may_have_letters_of_every_language() -> None:
 def test_a_long_value_is_refused_at_once() -> None:
     """A pattern that backtracks is not tried on what is too long anyway."""
     assert "length less than" in message("DescribeTrainingJob", {"TrainingJobName": "a-" * 100_000 + "!"})
+
+
+def test_without_botocore_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "botocore.loaders", None)
+    with pytest.raises(MissingExtra, match=r"needs the package botocore. Install it with: pip install"):
+        service_model("states")

@@ -87,6 +87,19 @@ def test_a_program_is_run_with_the_settings_of_the_service(commands: Commands) -
     assert "TelemetryOptOut: true" in Path(found["SAGEMAKER_USER_CONFIG_OVERRIDE"]).read_text()
 
 
+def test_a_running_program_uses_the_service_after_activate(commands: Commands) -> None:
+    code = """
+import sys, urllib.request, os, clearsight_sagemaker
+print(clearsight_sagemaker.activate())
+print(os.environ["AWS_ENDPOINT_URL"], "AWS_PROFILE" in os.environ)
+print(sum(type(finder).__name__ == "SdkFinder" for finder in sys.meta_path), clearsight_sagemaker.activate())
+"""
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=commands.environment, capture_output=True, text=True, timeout=SECONDS, check=True)
+    url = commands.status()["url"]
+    assert done.stdout.splitlines() == [url, f"{url} False", f"1 {url}"]
+
+
 def test_the_variables_for_a_shell_are_quoted(commands: Commands) -> None:
     done = commands.run("env")
     script = done.stdout + '\nprintf %s "$AWS_SECRET_ACCESS_KEY|${AWS_PROFILE-unset}"'

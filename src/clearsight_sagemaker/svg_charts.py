@@ -80,6 +80,25 @@ def histogram(values: npt.ArrayLike, unit: str) -> Markup:
     return columns(counts.tolist(), edges.tolist(), unit)
 
 
+def curve(times: Sequence[float], values: Sequence[float], name: str) -> Markup:
+    """Draw values over time with the range of both; "" without two points. times: seconds, ascending."""
+    if len(values) < 2:
+        return Markup("")
+    height, low, high = 90, min(values), max(values)
+    across, up = max(times[-1] - times[0], 1e-9), max(high - low, 1e-12)
+    points = " ".join(
+        f"{_WIDTH * (time - times[0]) / across:.1f},{14 + height * (high - value) / up:.1f}"
+        for time, value in zip(times, values, strict=True)
+    )
+    parts = [
+        f"<title>{escape(name)}: {len(values)} values, {low:.4g} to {high:.4g}</title>",
+        f'<polyline points="{points}" fill="none" stroke="{_COLOURS[0]}" stroke-width="2"/>',
+        f'<text x="0" y="10">{high:.4g}</text><text x="0" y="{height + 28}">{low:.4g}</text>',
+        f'<text x="{_WIDTH}" y="{height + 28}" text-anchor="end">{across:.0f} s</text>',
+    ]
+    return _svg(parts, height + 32)
+
+
 def _x(value: float) -> float:
     """Place a percentage on the scale, which leaves 30 pixels for the label of its end."""
     return _NAMES + (_WIDTH - _NAMES - 30) * min(max(value, 0.0), 100.0) / 100

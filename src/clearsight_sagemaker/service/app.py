@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clearsight.core.errors import ClearsightError
+from clearsight_sagemaker.pages.app import build_pages, is_page
 from clearsight_sagemaker.protocols.addressing import Address, address_of, is_query_form, service_of_form
 from clearsight_sagemaker.protocols.errors import ServiceError, json_error, xml_error
 from clearsight_sagemaker.protocols.json_protocol import json_response, read_parameters
@@ -30,7 +31,7 @@ from clearsight_sagemaker.state.service_state import ServiceState
 
 LOG = logging.getLogger("clearsight.sagemaker")
 
-HEALTH_PATH = "/_clearsight/health"  # no bucket has a name like this
+HEALTH_PATH = "/_clearsight/health"
 _MOST_BODY = 4 << 20  # bytes of a request that is not an object; the list of 10,000 parts has 1.5 MB
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "testserver")
 # Parts of a query that an upload may have; with any other one, the body is a small document.
@@ -45,7 +46,7 @@ class ServiceApp:
     """
 
     def __init__(self, state: ServiceState, store: ObjectStore, *, require_signature: bool = False) -> None:
-        self._state, self._s3 = state, build_s3_app(store)
+        self._state, self._s3, self._pages = state, build_s3_app(store), build_pages(state, store)
         account = state.account
         key = SignatureKey(access_key=account.access_key, secret_key=account.secret_key)
         self._key = key if require_signature else None
@@ -73,6 +74,11 @@ class ServiceApp:
             return JSONResponse({"status": "ok", "active_jobs": active})
         if self._key is None:
             _check_local(request)
+        if is_page(request):
+            if self._key is not None:
+                text = "A service with --require-signature has no pages: a browser cannot sign its requests."
+                raise ServiceError("AccessDenied", text, 403)
+            return self._pages
         address = address_of(request)
         body = None if address.kind == "s3" and _is_upload(request) else await _bounded_body(request)
         if self._key is not None:

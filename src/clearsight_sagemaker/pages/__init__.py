@@ -1,0 +1,1 @@
+"""Pages of the service for a browser: jobs, their metrics, rules and logs, and buckets."""

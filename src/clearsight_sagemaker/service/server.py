@@ -52,7 +52,7 @@ class ServiceOptions:
     require_signature: bool = False
     state_url: str = ""
     job_environment: Mapping[str, str] = field(default_factory=dict)
-    job_command: Sequence[str] = (sys.executable, "-m", "clearsight_sagemaker.training")
+    job_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.training")
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65_536:

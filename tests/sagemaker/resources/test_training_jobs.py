@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from clearsight.jobs.store import JobStore
+from clearsight_sagemaker.resources import training_jobs
 from tests.sagemaker.local_service import WAIT_SECONDS, LocalService, job_request, local_service
 
 RULES = [
@@ -143,6 +144,12 @@ def test_jobs_beyond_the_limit_wait_for_their_turn(service: LocalService) -> Non
     for name in ("first", "second"):
         service.call("StopTrainingJob", TrainingJobName=name)
         assert service.ended_job(name)["TrainingJobStatus"] == "Stopped"
+
+
+def test_the_number_of_waiting_jobs_has_a_limit(service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_jobs, "_MOST_ACTIVE", 0)
+    code, message = service.error("CreateTrainingJob", **job_request("many"))
+    assert (code, "the limit is 0" in message) == ("ResourceLimitExceeded", True)
 
 
 def test_a_name_is_used_once(service: LocalService, finished: dict[str, Any]) -> None:

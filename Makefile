@@ -64,7 +64,7 @@ docs: $(READY)  ## write docs/settings.md, docs/rules.md, docs/terms.md and the 
 lock: $(READY)  ## resolve the newest versions into requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command 'make lock' --extra openvino --extra parquet --extra tensorboard --extra lightning --extra huggingface \
-		--extra dashboard --extra ray --extra dev pyproject.toml -o requirements.lock
+		--extra dashboard --extra ray --extra sagemaker --extra dev pyproject.toml -o requirements.lock
 	@echo 'uv' | $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command 'make lock' - -o requirements-bootstrap.lock
 

@@ -275,3 +275,8 @@ def test_benchmark_returns_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     assert clearsight.benchmark(make_bundle(tmp_path / "bundle"), seconds=1, progress=False) is result
     assert (calls[0]["seconds"], calls[0]["trust"]) == (1, False)
+
+
+def test_a_run_is_no_folder_for_a_new_profile() -> None:
+    with pytest.raises(BadValue, match=r"profile\(int\).*folder of a new profile.*open_run"):
+        clearsight.profile(5)  # type: ignore[arg-type]

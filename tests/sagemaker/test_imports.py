@@ -22,8 +22,10 @@ def imported(folder: Path) -> set[str]:
 
 def test_it_imports_core_workflow_serving_and_jobs_alone() -> None:
     ours = {name for name in imported(SOURCES / "clearsight_sagemaker") if name.split(".")[0] == "clearsight"}
-    assert ours
-    assert [name for name in ours if name.split(".")[1] not in ("core", "workflow", "serving", "jobs")] == []
+    # The distribution `smdebug` runs in a training script and watches with the public names of `clearsight` itself.
+    packages = {name.split(".")[1] for name in ours if name != "clearsight"}
+    assert packages
+    assert packages <= {"core", "workflow", "serving", "jobs"}
 
 
 def test_clearsight_does_not_import_it() -> None:

@@ -14,6 +14,7 @@ from tests.structure import measure
 from tests.structure.measure import Module, Occurrence
 
 SRC = Path(__file__).parents[2] / "src"
+_NOTEBOOK_UTILS = "clearsight_sagemaker/smdebug_distribution/smdebug/profiler/analysis/notebook_utils"
 
 # Modules under 40 lines, or folders of them, each with its reason. An entry without such a module fails too.
 SMALL_MODULES: dict[str, str] = {
@@ -28,7 +29,14 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight/tuning/searchers": "registry: one searcher per file",
     "clearsight/workflow/report.py": "one verb per file",
     "clearsight_sagemaker/service/operations.py": "registry: the operations of all services",
+    "clearsight_sagemaker/training/job_site": "the name that Python loads, and no more",
+    "clearsight_sagemaker/training/job_site/clearsight_job": "one hook per file, imported when torch is",
+    "clearsight_sagemaker/training/job_site/when_missing/sagemaker_inference": "names that scripts import",
+    f"{_NOTEBOOK_UTILS}/step_histogram.py": "one import path of smdebug",
 }
+
+# Names that the distribution `smdebug` has in common with ours: scripts import them.
+SMDEBUG_NAMES = {"Hook", "Rule", "TrainingJob", "Trial"}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,10 @@ def listing(occurrences: Sequence[Occurrence], most: int = 40) -> str:
 
 
 def test_public_class_names_are_unique(modules: list[Module]) -> None:
-    assert measure.duplicate_classes(modules) == {}
+    duplicates = measure.duplicate_classes(modules)
+    of_smdebug = {name for name, owners in duplicates.items() if len(owners) == 2 and ".smdebug." in owners[1]}
+    assert duplicates.keys() - (SMDEBUG_NAMES & of_smdebug) == set()
+    assert of_smdebug >= SMDEBUG_NAMES, "exceptions for names that are gone"
 
 
 def test_names_are_field_words(modules: list[Module]) -> None:

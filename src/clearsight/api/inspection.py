@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from clearsight.api.settings import DataSettings
 from clearsight.api.signature import named_settings, path_of, texts_of, with_settings
-from clearsight.core.errors import BadChoice
+from clearsight.core.errors import BadChoice, BadValue
 
 if TYPE_CHECKING:  # they load Rich, plotly or torch
     from clearsight.workflow.audit import AuditResult
@@ -129,6 +129,9 @@ def profile(
     from clearsight.workflow.paths import make_folder
     from clearsight.workflow.profile import profile as profile_loop
 
+    if not (out is None or isinstance(out, str | Path)):
+        fix = "clearsight.open_run(RUN) shows the profile of a finished run."
+        raise BadValue(f"profile({type(out).__name__})", "must be the folder of a new profile", fix=fix)
     silent = quiet or isinstance(output_of(progress), NoOutput)
     folder = Path(out) if out is not None else make_folder("runs", "profile", "profile")
     return profile_loop(folder, every=every, full=full, batch_size=batch_size, quiet=silent)

@@ -157,11 +157,21 @@ def machine_name() -> str:
     return f"{_processor()}, {several(cores(), 'core')}"
 
 
+def instruction_set() -> str:
+    """Return what decides which machine code this processor can run: its architecture and extensions."""
+    return f"{platform.machine()} {_cpu_fact('flags') or _cpu_fact('Features')}".strip()
+
+
 def _processor() -> str:
+    # platform.processor() is empty or only the architecture on most Linux distributions.
+    return _cpu_fact("model name") or platform.processor() or "unknown"
+
+
+def _cpu_fact(name: str) -> str:
+    """Return a fact of the first core from /proc/cpuinfo, "" where there is none."""
     if sys.platform == "linux":
-        # platform.processor() is empty or only the architecture on most Linux distributions.
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                if line.startswith("model name"):
+                if line.partition(":")[0].strip() == name:
                     return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
+    return ""

@@ -143,6 +143,11 @@ class EndpointFiles:
         """Folder of the counters of its workers."""
         return self.folder / "counters"
 
+    @property
+    def optimized(self) -> Path:
+        """Folder of the networks that onnxruntime has optimised for this machine; its workers share them."""
+        return self.folder / "optimized"
+
     def version(self, version: int) -> Path:
         """Folder of a version, with a folder for each of its models."""
         return self.folder / "versions" / str(version)

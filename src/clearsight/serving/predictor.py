@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ from clearsight.core.errors import BadBundle, BadShape, EmptyInput, as_bad_bundl
 from clearsight.core.probabilities import calibrated, softmax
 from clearsight.serving.payload import Image, Prepared, Probabilities, record
 from clearsight.serving.runtimes import RUNTIMES, Session
+from clearsight.serving.runtimes.optimized import optimized_file
 
 # An encoded file or stored pixels to the model's input: (3, S, S) float32, or (S, S, 3) uint8 for a network that
 # prepares pixels itself; raises BadImage. Thread safe.
@@ -122,16 +124,21 @@ def load(
     measure: Callable[[bytes], DecodeCost] = _free,
     runtime: str = "onnxruntime",
     threads: int = 1,
+    optimized: Path | None = None,
 ) -> Predictor:
     """Return a predictor for `bundle` on the named runtime, inference on `threads` cores.
 
+    optimized: folder in which onnxruntime's optimised networks are kept between starts; None optimises at each start.
     Raises BadBundle without a usable model.onnx, BadChoice for an unknown runtime, MissingExtra.
     """
     open_session = RUNTIMES.load(runtime)  # first: a wrong name is the user's error, not the bundle's
     if not bundle.has_onnx:
         problem = "it holds no model.onnx, which serving needs"
         raise BadBundle(str(bundle.path), problem, fix="Export the model to ONNX first.")
-    predictor = Predictor(bundle, open_session(bundle.onnx, threads), prepare, measure)
+    path = bundle.onnx
+    if optimized is not None and runtime == "onnxruntime":
+        path = optimized_file(path, bundle.files[path.name], optimized)
+    predictor = Predictor(bundle, open_session(path, threads), prepare, measure)
     predictor.check_outputs()
     return predictor
 

@@ -29,6 +29,11 @@ class Paths:
     torch_hub: Path = field(default_factory=lambda: Path.home() / ".cache" / "torch" / "hub")
     home: Path = field(default_factory=lambda: Path.home() / ".local" / "state" / "clearsight")
 
+    @property
+    def optimized(self) -> Path:
+        """Return the folder of networks that onnxruntime has optimised for this machine."""
+        return self.cache / "optimized"
+
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Paths:
         """Read $CLEARSIGHT_CACHE, $CLEARSIGHT_HOME and $CLEARSIGHT_WEIGHTS (folders, separated as in $PATH).

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from clearsight.serving.payload import Prepared, Probabilities
 from clearsight.serving.predictor import DecodeCost, Predictor
 from clearsight.serving.predictor import load as load_predictor
 from clearsight.serving.runtimes import RUNTIMES, Session
+from clearsight.serving.runtimes.optimized import optimized_file
 from clearsight.workflow.deployment.options import (
     ALIASES,
     RuntimeOption,
@@ -31,7 +32,9 @@ from clearsight.workflow.deployment.options import (
     runtime_names,
     runtime_options,
 )
-from clearsight.workflow.prepare.inputs import InputImage
+
+if TYPE_CHECKING:
+    from clearsight.workflow.prepare.inputs import InputImage  # an endpoint need not import readers of datasets
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +48,14 @@ def open_predictor(
     runtime: str = _DEFAULT_RUNTIME,
     threads: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    optimized: Path | None = None,
 ) -> Predictor:
     """Return a predictor for `bundle`: on a CPU through a runtime without torch, on a GPU through torch.
 
     runtime: "auto" for the one that `clearsight benchmark` chose on this machine, or the name of a runtime or of an
     exported model. Without model.onnx the default runs in torch on a CPU too, where torch is installed; the log says
     so. The preprocessing is the bundle's own, by the same function that training used.
+    optimized: folder that keeps the default runtime's optimised networks for further starts.
     Raises BadChoice for a runtime that this bundle does not have, BadBundle, MissingExtra.
     """
     prepared = partial(prepare, preprocess=bundle.preprocess, max_pixels=max_pixels)
@@ -60,14 +65,16 @@ def open_predictor(
     name = _DEFAULT_RUNTIME if runtime == "auto" else ALIASES.get(runtime, runtime)
     measure = partial(_decode_cost, max_pixels=max_pixels)
     if option is not None:
-        predictor = open_option(bundle, option, threads=threads, max_pixels=max_pixels)
+        predictor = open_option(bundle, option, threads=threads, max_pixels=max_pixels, optimized=optimized)
         predictor.check_outputs()
         return replace(predictor, measure=measure)
     RUNTIMES.load(name)  # a wrong name is an error with any bundle
     if not bundle.has_onnx and name == _DEFAULT_RUNTIME and find_spec("torch") is not None:
         log.warning("%s has no model.onnx; torch runs its network instead.", bundle.path)
         return Predictor(bundle, _TorchSession(bundle, "cpu", threads), prepared, measure)
-    return load_predictor(bundle, prepared, measure=measure, runtime=name, threads=threads or cores())
+    return load_predictor(
+        bundle, prepared, measure=measure, runtime=name, threads=threads or cores(), optimized=optimized
+    )
 
 
 def open_or_torch(bundle: Bundle, *, device: str, threads: int) -> Predictor:
@@ -100,6 +107,7 @@ def open_option(
     folder: Path | None = None,
     threads: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    optimized: Path | None = None,
 ) -> Predictor:
     """Return a predictor for one way of running a bundle. folder: of its file; by default that of the bundle."""
     path = (folder or bundle.path) / option.file
@@ -109,6 +117,8 @@ def open_option(
     elif option.engine == "torch-export":
         session = _ProgramSession(path, threads)
     else:
+        if optimized is not None and option.engine == _DEFAULT_RUNTIME and folder is None:
+            path = optimized_file(path, bundle.files[option.file], optimized)
         session = RUNTIMES.load(option.engine)(path, threads or cores())
     if option.input == "prepared":
         return Predictor(bundle, session, partial(prepare, preprocess=bundle.preprocess, max_pixels=max_pixels))

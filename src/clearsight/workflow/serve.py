@@ -32,6 +32,7 @@ class ServeOptions:
     port: int = 8080
     runtime: str = "auto"
     threads: int | None = None  # of inference; None: all cores
+    optimized: Path | None = None  # folder for onnxruntime's optimised networks; None optimises at each start
     max_pixels: int = MAX_PIXELS
     limits: Limits = Limits()  # noqa: RUF009 - a frozen value
     origins: tuple[str, ...] = ()  # of web pages that may use the endpoint from a browser
@@ -54,5 +55,11 @@ def endpoint(bundle: Bundle, options: ServeOptions) -> Starlette:
     """Return the ASGI application of a bundle; decoding and inference share the cores."""
     if options.runtime == "auto" and (option := chosen_option(bundle)) is not None:
         log.info("runtime %s, the fastest on this machine by clearsight benchmark", option.name)
-    predictor = open_predictor(bundle, runtime=options.runtime, threads=options.threads, max_pixels=options.max_pixels)
+    predictor = open_predictor(
+        bundle,
+        runtime=options.runtime,
+        threads=options.threads,
+        max_pixels=options.max_pixels,
+        optimized=options.optimized,
+    )
     return build_app(Service(predictor, decoders=cores()), options.limits, options.origins)

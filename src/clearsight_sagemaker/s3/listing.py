@@ -29,7 +29,8 @@ def list_page(store: ObjectStore, bucket: str, *, prefix: str, delimiter: str, a
     store.check_bucket(bucket)
     page, limit = ListingPage(), min(limit, _MOST)
     # Behind a prefix that the page before has listed: all keys in it are passed over.
-    place = after + _LAST if delimiter and after.endswith(delimiter) and after.startswith(prefix) else after
+    skipped = delimiter and after.endswith(delimiter) and after.startswith(prefix) and after != prefix
+    place = after + _LAST if skipped else after
     if limit <= 0:
         return page
     while True:

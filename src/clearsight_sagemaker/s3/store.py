@@ -18,13 +18,14 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from clearsight_sagemaker.s3.errors import S3Error, no_such_bucket, no_such_key
 from clearsight_sagemaker.s3.keys import PRIVATE, check_bucket, check_key, hidden_path, plain_path
+from clearsight_sagemaker.s3.store_lock import StoreLock, lock_file
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS buckets (name TEXT PRIMARY KEY, created REAL NOT NULL);
@@ -76,19 +77,23 @@ class StoredObject:
 
 
 class ObjectStore:
-    """Buckets in a folder; used by many threads of one process at a time."""
+    """Buckets in a folder; used by many threads of several processes."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._database = sqlite3.connect(folder / "objects.sqlite", check_same_thread=False, isolation_level=None)
+        self._database = sqlite3.connect(
+            folder / "objects.sqlite", check_same_thread=False, isolation_level=None, timeout=60
+        )
         self._database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _TABLES)
-        self._lock = threading.RLock()  # for the table, and for renames, which belong to it
+        self._lock = StoreLock(folder / "objects.lock")  # for the table, and for renames, which belong to it
+        self._rows_lock = threading.Lock()
         self._drop_what_was_cut_short()
 
     def close(self) -> None:
         """Close the table."""
         self._database.close()
+        self._lock.close()
 
     # Buckets
 
@@ -129,7 +134,10 @@ class ObjectStore:
         path = self.folder / bucket / PRIVATE / "new" / uuid.uuid4().hex
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with path.open("w+b") as file:
+            with self._lock:
+                file = path.open("w+b")
+                lock_file(file)  # until it is closed; the system releases the lock of a process that is killed
+            with file:
                 yield file
         finally:
             path.unlink(missing_ok=True)
@@ -249,12 +257,17 @@ class ObjectStore:
         return hidden_path(key) if any(parent.exists() and not parent.is_dir() for parent in parents) else path
 
     def _drop_what_was_cut_short(self) -> None:
-        for bucket, _ in self.buckets():
-            shutil.rmtree(self.folder / bucket / PRIVATE / "new", ignore_errors=True)
+        """Remove the new files of processes that were killed; those of processes that work are locked."""
+        with self._lock:
+            for bucket, _ in self.buckets():
+                for path in (self.folder / bucket / PRIVATE / "new").glob("*"):
+                    with suppress(FileNotFoundError), path.open("rb") as file:
+                        if lock_file(file):
+                            path.unlink()
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run a statement on the tables and return its rows."""
-        with self._lock:
+        with self._rows_lock:
             return self._database.execute(statement, values).fetchall()
 
 

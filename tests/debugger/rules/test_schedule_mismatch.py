@@ -87,6 +87,19 @@ def test_found_when_the_run_ends_in_its_warm_up() -> None:
     assert finding.advice
 
 
+def test_found_when_the_run_ends_soon_after_its_warm_up() -> None:
+    warm_up = int(0.95 * STEPS)
+    rates = np.concatenate([np.linspace(1e-5, 1e-3, warm_up), np.linspace(1e-3, 1e-5, STEPS - warm_up)])
+    finding = only(rule(), run(STOPPED, rates))
+    assert finding.found
+    assert "the learning rate rose until step" in finding.cause
+
+
+def test_a_peak_in_the_first_half_is_no_long_warm_up() -> None:
+    rates = np.concatenate([np.linspace(1e-5, 1e-3, STEPS // 3), np.linspace(1e-3, 2e-5, STEPS - STEPS // 3)])
+    assert not only(rule(), run(STOPPED, rates)).found
+
+
 def test_a_run_that_was_stopped_early_may_end_in_its_warm_up() -> None:
     saved = run(STOPPED[:60], np.linspace(1e-5, 1e-3, 60))
     assert only(rule(), saved).verdict is Verdict.CLEAR

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from clearsight_sagemaker.s3.errors import S3Error
-from clearsight_sagemaker.s3.keys import check_bucket, hidden_path, plain_path
+from clearsight_sagemaker.s3.keys import PRIVATE, check_bucket, hidden_path, plain_path
 from clearsight_sagemaker.s3.listing import list_page
 from clearsight_sagemaker.s3.store import Content, ObjectStore
 
@@ -216,3 +216,41 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestMachine = StoreMachine.TestCase
 TestMachine.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+WRITER_OF_ONE_KEY = """
+import hashlib, sys
+from pathlib import Path
+from clearsight_sagemaker.s3.store import Content, ObjectStore
+store = ObjectStore(Path(sys.argv[1]))
+for number in range(60):
+    body = f"{sys.argv[2]} {number}".encode() * 50
+    with store.new_file("photos") as file:
+        file.write(body)
+        etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        store.put("photos", "latest", file, Content(metadata={"length": str(len(body))}), etag, {})
+"""
+
+
+def test_several_processes_write_and_read_one_object(store: ObjectStore) -> None:
+    put(store, "latest", b"first")
+    cut_short = Path(store.folder / "photos" / PRIVATE / "new" / "1")
+    cut_short.write_bytes(b"of a process that was killed")
+    with store.new_file("photos") as unfinished:  # of a process that works while others begin
+        writers = [
+            subprocess.Popen([sys.executable, "-c", WRITER_OF_ONE_KEY, str(store.folder), name])
+            for name in ("cat", "dog")
+        ]
+        while any(writer.poll() is None for writer in writers):
+            get(store, "latest")  # whole, and with its own metadata
+        assert [writer.returncode for writer in writers] == [0, 0]
+        assert Path(unfinished.name).exists()
+        assert not cut_short.exists()
+    assert get(store, "latest").startswith((b"cat 59", b"dog 59"))
+    assert len(store.rows("SELECT 1 FROM objects")) == 1
+
+
+def test_pages_of_a_prefix_that_is_a_key_and_ends_with_the_delimiter(store: ObjectStore) -> None:
+    put(store, "/", b"one")
+    put(store, "/a", b"two")
+    assert keys(store, "/", "/", 1) == ["/", "/a"]

@@ -22,8 +22,10 @@ USUAL_ACCURACY = 0.1  # at the usual rate, unless a test gives another
 class Trainer:
     """Trains runs whose accuracy is a function of the learning rate, with findings that propose a lower one."""
 
-    def __init__(self, folder: Path, accuracies: dict[float, float], fix: dict[str, Any] | None = None) -> None:
-        self.folder, self.accuracies, self.fix = folder, accuracies, fix
+    def __init__(
+        self, folder: Path, accuracies: dict[float, float], fix: dict[str, Any] | None = None, findings: bool = True
+    ) -> None:
+        self.folder, self.accuracies, self.fix, self.findings = folder, accuracies, fix, findings
         self.rates: list[float | None] = []
 
     def __call__(self, recipe: Recipe) -> Run:
@@ -31,13 +33,14 @@ class Trainer:
         self.rates.append(rate)
         run = Run.begin(self.folder, recipe)
         accuracy = self.accuracies.get(rate, USUAL_ACCURACY) if rate else USUAL_ACCURACY
+        run.data = {"path": "photos", "classes": ["cat", "dog"]}
         run.scores = {"valid": {"accuracy": accuracy, "loss": 1 - accuracy}, "test": None}
         (run.bundle / "bundle.json").write_text("{}")
         fix = ({"lr": rate / 10} if rate else {}) if self.fix is None else self.fix
         found = Finding(
             rule="Fast", verdict=Verdict.FOUND, severity=Severity.SEVERE, cause="too fast", fix=fix, group="Fast"
         )
-        write_findings(run.path / "findings.jsonl", [found] if accuracy < 0.9 else [])
+        write_findings(run.path / "findings.jsonl", [found] if accuracy < 0.9 and self.findings else [])
         run.finish(RunStatus.COMPLETED)
         return run
 
@@ -106,6 +109,23 @@ def test_of_several_candidates_the_best_short_training_is_trained_whole(tmp_path
     assert compared == {0.1: 0.3, None: 0.4}
     [first, _] = read_json(tmp_path / "run" / "repairs.json")
     assert first["compared"] == {"Fast: {'lr': 0.1}": 0.3, "usual settings: {'lr': None}": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "rates"), [(0.05, [1.0, None]), (0.6, [1.0])], ids=["little learned", "something learned"]
+)
+def test_a_run_that_learned_little_without_a_finding_is_trained_with_the_usual_settings(
+    tmp_path: Path, accuracy: float, rates: list[float | None]
+) -> None:
+    train = Trainer(tmp_path / "run", {1.0: accuracy}, findings=False)
+    repair(train(Recipe().replace(lr=1.0)), train, most=3, monitor="accuracy")
+    assert train.rates == rates
+
+
+def test_a_run_with_the_usual_settings_that_learned_little_is_not_trained_again(tmp_path: Path) -> None:
+    train = Trainer(tmp_path / "run", {}, findings=False)
+    repair(train(Recipe()), train, most=3, monitor="accuracy")
+    assert train.rates == [None]
 
 
 def test_an_interrupted_comparison_ends_the_repair(tmp_path: Path) -> None:

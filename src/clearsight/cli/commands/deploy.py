@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clearsight.cli.shared import AsJson, Model, command_app
+from clearsight.cli.shared import AsJson, Model, command_app, latest_of
 from clearsight.core.format import several
 from clearsight.workflow.display.terminal import Terminal
 
@@ -122,8 +123,10 @@ def model_sources(variants: list[str] | None, shadows: list[str] | None) -> tupl
     """Return what --variant and --shadow name. Raises BadValue."""
     from clearsight.workflow.deployment.versions import parse_variant
 
-    named = [parse_variant(text, shadow=False) for text in variants or ()]
-    return (*named, *(parse_variant(text, shadow=True) for text in shadows or ()))
+    newest = latest_of("runs", with_model=True)
+    sources = [parse_variant(text, shadow=False) for text in variants or ()]
+    sources += [parse_variant(text, shadow=True) for text in shadows or ()]
+    return tuple(replace(source, path=Path(newest(source.path))) for source in sources)
 
 
 def tls_files(certificate: Path | None, key: Path | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Annotated
 
 import typer
@@ -40,6 +41,7 @@ def serve(
     ] = None,
 ) -> int:
     """Serve a model over HTTP until Ctrl-C: GET /ping, POST /invocations with an image. Needs no torch."""
+    from clearsight.workflow.paths import Paths
     from clearsight.workflow.serve import ServeOptions
     from clearsight.workflow.serve import serve as serve_model
 
@@ -51,7 +53,13 @@ def serve(
     logging.getLogger("clearsight.serving").setLevel(logging.INFO)  # the access log, one line per request
     origins = tuple(allow_origin or ())
     options = ServeOptions(
-        host=host, port=port, runtime=runtime, threads=threads, max_pixels=max_pixels, origins=origins
+        host=host,
+        port=port,
+        runtime=runtime,
+        threads=threads,
+        max_pixels=max_pixels,
+        origins=origins,
+        optimized=Paths.of(os.environ).optimized,
     )
     serve_model(model, options, on_ready=ready)
     return 0

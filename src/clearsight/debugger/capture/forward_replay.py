@@ -24,7 +24,7 @@ _ROWS = 32  # images of the batch that are compared: enough for the statistics o
 
 # Comparisons a run: one per _STEPS steps, within these bounds. Each costs a forward pass of _ROWS images; the rule that
 # reads them (BatchNormDrift) decides with three.
-_FEWEST, _MOST, _STEPS = 3, 10, 50
+_FEWEST, _MOST, _STEPS = 3, 10, 100
 # Where the length of the run is not known: from this step on, each as much later again, up to so many.
 _FIRST, _LATER, _MOST_UNPLANNED = 8, 1.5, 16
 

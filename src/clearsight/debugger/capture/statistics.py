@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ _QUANTILES = tuple(int(name[1:]) / 100 for name in STATISTICS if name[0] == "q")
 _MOMENTS = STATISTICS.index("q01") - 1  # mean to inf: what comes after the count and before the quantiles
 
 _MOST_CHANNELS = 4  # grey, RGB, RGBA: more channels are feature maps, not images
-_HASHED = 1024  # elements of an image that make its fingerprint: different photographs differ in nearly all of them
+_HASHED = 256  # elements of an image that make its fingerprint: different photographs differ in nearly all of them
 _SPREAD = 0x9E3779B97F4A7C  # bits of the golden ratio: neighbouring places get unlike factors
 
 
@@ -253,9 +254,11 @@ def are_images(tensor: Tensor) -> bool:
 def channels(tensor: Tensor) -> Tensor:
     """Return (C, 4) float32: mean, standard deviation (of the population), min and max of each channel of the batch."""
     # In float32: sums of a batch of half-precision pixels would overflow.
-    pixels = tensor.detach().float()
-    std, mean = torch.std_mean(pixels, dim=(0, 2, 3), correction=0)
-    return torch.stack([mean, std, pixels.amin((0, 2, 3)), pixels.amax((0, 2, 3))], 1)
+    pixels = tensor.detach().float().transpose(0, 1).flatten(1)
+    mean = pixels.mean(1)
+    # In a fifth of the time of torch.std_mean on a CPU.
+    std = torch.linalg.vector_norm(pixels - mean[:, None], dim=1) / math.sqrt(pixels.shape[1])
+    return torch.stack([mean, std, pixels.amin(1), pixels.amax(1)], 1)
 
 
 @torch.no_grad()
@@ -263,12 +266,15 @@ def fingerprints(tensor: Tensor) -> Tensor:
     """Return (N,) int64: equal for images of equal elements, and for others equal only by chance.
 
     They show which images come again, and whether they come unchanged, without keeping any image. A sum of the bits
-    of about 1,024 elements spread over the image, each times an odd number that depends on its place, modulo 2^64.
+    of about 256 elements spread over the image, each times an odd number that depends on its place, modulo 2^64.
     Integer sums are exact on any device, whatever their order.
     """
     flat = tensor.detach().float().flatten(1)
     step = max(1, flat.shape[1] // _HASHED) | 1  # odd, so that it visits all columns of an image
     bits = flat[:, ::step].contiguous().view(torch.int32).long()
-    place = torch.arange(bits.shape[1], device=bits.device)
-    factors = place * _SPREAD + 1 | 1  # odd ones lose no bit of their element
-    return (bits * factors).sum(1)
+    return (bits * _factors(bits.shape[1], bits.device)).sum(1)
+
+
+@cache
+def _factors(count: int, device: torch.device) -> Tensor:
+    return torch.arange(count, device=device) * _SPREAD + 1 | 1  # odd ones lose no bit of their element

@@ -11,7 +11,8 @@ from clearsight.core.view import RunView
 from clearsight.debugger.analysis.loss_curve import LossCurve, loss_curve, trend
 
 _TO_LEARN = 0.15  # of the chance-level loss that was left to learn when the rate sank
-_RISING = 0.5  # of the run in which the rate must still rise
+_RISING = 0.5  # of the run after which the rate must still rise
+_PEAK = 0.8  # of the run, at which the rate is at its peak where the warm-up was too long
 _LEAST = 9  # steps that are needed before and after the rate sank
 _ERRORS = 1.0  # standard error: a weak sign is enough, since the standstill itself is the evidence
 _PER_EPOCH = 4  # batches of an epoch from which on batches and epochs cannot be mixed up by chance
@@ -21,7 +22,7 @@ _ACCURATE = 0.95  # accuracy above which there is little left to learn
 
 
 class ScheduleMismatch(Rule):
-    """Found when the rate is below `sunk` of its peak for more than `share` of the run, or the run ends in its warm-up.
+    """Found when the rate is below `sunk` of its peak for more than `share` of the run, or rises for most of the run.
 
     In the first case the loss must still have been falling when the rate sank. A step schedule whose steps are too
     short for the run does that: the model stands still for most of the time with a loss that it would have left behind.
@@ -49,9 +50,10 @@ class ScheduleMismatch(Rule):
             cause = "" if curve.has_rates or not len(curve) else "the learning rate is not known"
             return [self.not_enough_data(have=len(curve) if curve.has_rates else 0, cause=cause)]
         planned = curve.planned or view.done()
-        rises = np.all(np.diff(curve.rates) >= 0) and curve.rates[-1] > curve.rates[int(_RISING * len(curve))]
-        if view.ended and rises and view.done() >= planned:
-            return [self._unfinished(view, curve)]
+        peak = int(np.argmax(curve.rates))
+        rises = np.all(np.diff(curve.rates[: peak + 1]) >= 0) and curve.peak_lr > curve.rates[int(_RISING * len(curve))]
+        if view.ended and rises and peak >= _PEAK * (len(curve) - 1) and view.done() >= planned:
+            return [self._unfinished(view, curve, peak)]
         low = curve.rates < self.sunk * curve.peak_lr
         # Only after the peak: the warm-up is low on purpose.
         low &= np.arange(len(curve)) > int(np.argmax(curve.rates == curve.peak_lr))
@@ -156,16 +158,18 @@ class ScheduleMismatch(Rule):
         falling = line.drop > _ERRORS * line.error and line.drop > 0 and late.drop > -late.error
         return bool(falling and not accurate and curve.share_of_chance(level) > _TO_LEARN)
 
-    def _unfinished(self, view: RunView, curve: LossCurve) -> Finding:
+    def _unfinished(self, view: RunView, curve: LossCurve, peak: int) -> Finding:
+        """Return a finding for a run that was over soon after its warm-up. peak: place of the highest rate."""
         settings = view.context.settings
         fix = {"warmup": 0.05} if float(settings.get("warmup") or 0.0) > 0.05 else {}
         return self.found(
-            value=1.0,
-            threshold=_RISING,
+            value=float(curve.steps[peak]) / max(1, view.done()),
+            threshold=_PEAK,
             unit="of the run",
             steps=curve.span(),
             subject="lr",
-            cause=f"the run ended after {view.done()} steps while the learning rate rose, at {curve.rates[-1]:.2g}",
+            cause=f"the learning rate rose until step {curve.steps[peak]}, to {curve.peak_lr:.2g}, and the run ended "
+            f"after {view.done()} steps",
             fix=fix,
             advice="" if fix else "Shorten the warm-up, or train for longer than it lasts.",
             confidence=0.8,

@@ -12,6 +12,8 @@ from clearsight.core.errors import BadBundle
 from clearsight.core.machine import import_onnxruntime
 from clearsight.serving.runtimes import ModelInput
 
+OPTIMIZED = "network.optimized.onnx"  # name of a file in which there is nothing left to optimise
+
 
 class OnnxSession:
     """Network in onnxruntime's CPU provider."""
@@ -36,8 +38,15 @@ def load(path: Path, threads: int) -> OnnxSession:
     # Threads that spin between requests take cores from the decoders and from other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if path.name == OPTIMIZED:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return OnnxSession(open_session(path, options))
+
+
+def open_session(path: Path, options: Any) -> Any:
+    """Return onnxruntime's session of a file; raises BadBundle where onnxruntime cannot read it."""
     try:
-        return OnnxSession(onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
+        return import_onnxruntime().InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own errors have no common base below Exception
         reason = " ".join(str(error).split())[:200]
         raise BadBundle(str(path), f"onnxruntime cannot load it ({reason})") from error

@@ -128,7 +128,11 @@ def _model(
         handler.start()
         return handler
     predictor = open_predictor(
-        Bundle.open(folder), runtime=config.runtime, threads=threads, max_pixels=config.max_pixels or MAX_PIXELS
+        Bundle.open(folder),
+        runtime=config.runtime,
+        threads=threads,
+        max_pixels=config.max_pixels or MAX_PIXELS,
+        optimized=files.optimized,
     )
     predictor.canary()  # a model that cannot classify its test image must not be asked by a client first
     return Service(predictor, decoders=threads)

@@ -2,6 +2,7 @@
 
 Candidates are the fixes of the root causes, and the usual settings whatever the cause: those repair a cause without a
 fix too, and after a wrong diagnosis. Several candidates are compared by short trainings; the best is trained whole.
+A run that has learned little although nothing was found is trained again with the usual settings.
 The run folder always holds the best attempt; the others lie complete in its `attempts/`, and repairs.json records what
 was changed from attempt to attempt.
 """
@@ -9,7 +10,7 @@ was changed from attempt to attempt.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ _OF_TRAINING = (
     *("augment", "mean", "std", "interpolation", "dropout"),
 )
 _SHORT = 10  # part of the epochs of a short training: 1 in so many
+_LITTLE = 0.7  # of the loss of a guess by chance, above which little was learned
 _FEW = 4  # epochs below which a short training takes too large a part of a whole one
 
 
@@ -75,11 +77,8 @@ def repair(first: Run, train_again: TrainAgain, *, most: int, monitor: str, comp
     attempts, scores = [_attempt(1, run)], [_score(run, monitor)]
     tried = [first.recipe]
     while len(attempts) <= most and run.status is not RunStatus.INTERRUPTED:  # after Ctrl-C nothing more is trained
-        candidates = _candidates(run, tried)
-        if not candidates:
-            break
-        last = attempts[-1]
-        chosen = _choose(candidates, compare, last)
+        candidates, last = _candidates(run, tried), attempts[-1]
+        chosen = _choose(candidates, compare, last) if candidates else _usual_after_little(run, tried)
         if chosen is None:
             break
         last.rule, last.cause, last.fix = chosen.rule, chosen.cause, chosen.fix
@@ -113,8 +112,15 @@ def _candidates(run: Run, tried: list[Recipe]) -> list[RepairCandidate]:
     if not roots:
         return []
     fixes = [(finding.rule, finding.cause, dict(finding.fix)) for finding in roots if finding.fix]
+    return _untried(run, [*fixes, (USUAL, roots[0].cause, usual_settings(run.recipe))], tried)
+
+
+def _untried(
+    run: Run, changes: Iterable[tuple[str, str, dict[str, Any]]], tried: Sequence[Recipe]
+) -> list[RepairCandidate]:
+    """Return a candidate for each recipe that was not tried before. changes: rule, cause and fix."""
     found: list[RepairCandidate] = []
-    for rule, cause, fix in [*fixes, (USUAL, roots[0].cause, usual_settings(run.recipe))]:
+    for rule, cause, fix in changes:
         try:
             recipe = run.recipe.replace(**fix)
         except ClearsightError:  # a rule of the user's own may propose a value out of range
@@ -122,6 +128,19 @@ def _candidates(run: Run, tried: list[Recipe]) -> list[RepairCandidate]:
         if recipe not in tried and recipe not in [candidate.recipe for candidate in found]:
             found.append(RepairCandidate(rule=rule, cause=cause, fix=fix, recipe=recipe))
     return found
+
+
+def _usual_after_little(run: Run, tried: Sequence[Recipe]) -> RepairCandidate | None:
+    """Return the usual settings for a run that has learned little although nothing was found."""
+    valid, classes = run.scores.get("valid") or {}, len(run.data.get("classes") or ())
+    loss = float(valid.get("loss", 0.0))
+    if classes < 2 or not loss > _LITTLE * math.log(classes):  # of a loss that is not a number too little is known
+        return None
+    cause = (
+        f"nothing was found, but the validation loss of {loss:.2f} is hardly below {math.log(classes):.2f}, by chance"
+    )
+    candidates = _untried(run, [(USUAL, cause, usual_settings(run.recipe))], tried)
+    return candidates[0] if candidates else None
 
 
 def usual_settings(recipe: Recipe) -> dict[str, Any]:

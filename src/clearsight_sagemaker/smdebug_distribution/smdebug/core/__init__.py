@@ -1,0 +1,1 @@
+"""The parts that recording and reading share: collections, schedules, files."""

@@ -1,0 +1,1 @@
+"""Analysis of profiler-output in notebooks."""

@@ -1,0 +1,1 @@
+"""Hooks that a job's Python has: for devices that are missing, and for pretrained weights."""

@@ -99,7 +99,7 @@ def local_service(home: Path, *, max_jobs: int = 2, require_signature: bool = Fa
     options = ServiceOptions(
         home=home, max_jobs=max_jobs, job_command=FAKE_JOB, job_environment={"WANDB_MODE": "offline"}
     )
-    environment = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1", "SECRET": "x"}
+    environment = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1", "SECRET": "x", "CLEARSIGHT_JOB": "token"}
     with service_state(options, "http://127.0.0.1:1", environment) as state:
         store = ObjectStore(state.home.objects)
         try:

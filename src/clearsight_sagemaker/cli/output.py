@@ -16,10 +16,12 @@ from clearsight_sagemaker.state.home import ServiceHome
 def status_values(home: ServiceHome) -> dict[str, Any]:
     """Return what `status --json` prints. url: "" where no service runs."""
     from clearsight_sagemaker.service.lifecycle import running_url
+    from clearsight_sagemaker.training.processes.namespaces import namespace_support
 
     url, address = running_url(home), home.address()
     values: dict[str, Any] = {"url": url, "home": str(home.folder)}
     if url:
+        values |= {"container": namespace_support(home.jobs).sentence}
         values |= {name: address[name] for name in ("max_jobs", "require_signature")}
         values |= {"process": address["process"]["pid"], **_job_counts(url)}
     return values
@@ -37,6 +39,7 @@ def status_lines(values: Mapping[str, Any], *, as_json: bool) -> list[str]:
         f"home     {values['home']}",
         f"jobs     {values['active_jobs']} active, at most {values['max_jobs']} run at the same time",
         f"access   signatures are {signatures}",
+        f"/opt/ml  {values['container']}",
     ]
 
 

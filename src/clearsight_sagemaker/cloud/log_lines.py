@@ -42,9 +42,12 @@ def lines_from(path: Path, offset: int) -> Iterator[LogLine]:
 
 
 def _block(path: Path, offset: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(_NEAR)
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(_NEAR)
+    except FileNotFoundError:  # its job was deleted a moment ago
+        return b""
 
 
 def lines_before(path: Path, end: int | None, most_bytes: int) -> list[LogLine]:

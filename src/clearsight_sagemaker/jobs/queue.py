@@ -55,6 +55,7 @@ class JobQueue:
         self._table, self._home = table, home
         self._command, self._environment = tuple(command), dict(environment)
         self._progress: OrderedDict[str, JobProgress] = OrderedDict()
+        self._waiting: set[str] = set()  # names of jobs whose events say that they wait
         self._lock = threading.RLock()
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"queue of {kind}", daemon=True)
@@ -80,7 +81,7 @@ class JobQueue:
 
     def count_active(self) -> int:
         """Return how many jobs wait or run."""
-        return len(self._table.every(self.kind, *ACTIVE))
+        return self._table.count(self.kind, *ACTIVE)
 
     # What has happened
 
@@ -165,9 +166,20 @@ class JobQueue:
         ended = [name for name, job in jobs.items() if _has_ended(job)]
         if ended:  # before the next starts, which may have the name of a job that was deleted
             processes.remove(ended[0])  # one in a round: the supervisor takes a moment for each
-        for resource in waiting[: max(0, room)]:
+        room = max(0, room)
+        for resource in waiting[:room]:
             self._begin(resource, processes)
+        for resource in waiting[room:]:
+            self._note_waiting(resource.name)
         return bool(jobs or waiting)
+
+    def _note_waiting(self, name: str) -> None:
+        """Let the description of a job say, once, that it waits for others."""
+        if name not in self._waiting:
+            self._waiting.add(name)
+            jobs = "1 job runs" if self.most == 1 else f"{self.most} jobs run"
+            message = f"Waiting for other jobs: at most {jobs} at the same time"
+            self.folder(name).append("status", secondary="Starting", message=message)
 
     def _follow(self, resource: Resource, job: Job, processes: Jobs) -> None:
         """Bring a job with a process up to date. job: of the supervisor."""
@@ -193,6 +205,7 @@ class JobQueue:
             current = self._table.get(self.kind, resource.name)
             if current is None or current.status not in ACTIVE:
                 return
+            self._waiting.discard(resource.name)
             # Written before the start: from now on `stop` leaves the end of the job to its process.
             self._table.change(
                 self.kind, resource.name, lambda row: replace(row, document={**row.document, "process": process})

@@ -17,12 +17,17 @@ from clearsight_sagemaker.state.resource_table import Resource, ResourceExists, 
 from clearsight_sagemaker.state.service_state import TRAINING_JOB, Operation, ServiceState
 
 _ENDED = ("Completed", "Failed", "Stopped")
+_MOST_ACTIVE = 1000  # jobs that wait or run
 _CREATING = "Creating"  # not yet InProgress: the queue must not see a job before its folder is there
 
 
 def create_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
     """Store a job and put it into the queue."""
     checked = checked_training_request(request)
+    active = state.training_jobs.count_active()
+    if active >= _MOST_ACTIVE:
+        text = f"The service has {active} training jobs that wait or run, and the limit is {_MOST_ACTIVE}."
+        raise ServiceError("ResourceLimitExceeded", f"{text} Wait until some have ended, or stop them.")
     name, arn = checked["TrainingJobName"], state.account.arn(TRAINING_JOB, checked["TrainingJobName"])
     resource = Resource(
         kind=TRAINING_JOB,

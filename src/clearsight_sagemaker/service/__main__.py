@@ -19,6 +19,8 @@ def log_to_stderr() -> None:
 
 if __name__ == "__main__":
     log_to_stderr()
+    # The mark of this process for its supervisor. A supervisor that this one starts must not have it.
+    os.environ.pop("CLEARSIGHT_JOB", None)
     try:
         serve(ServiceOptions.read(Path(sys.argv[1])), os.environ)
     except ClearsightError as error:

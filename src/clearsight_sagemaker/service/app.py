@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -64,8 +65,10 @@ class ServiceApp:
             return
         except ServiceError as error:
             response = _error_response(request, error, identity)
-        except ClearsightError as error:  # a full disk
-            response = _error_response(request, ServiceError("InternalFailure", str(error), 500), identity)
+        except (ClearsightError, OSError, SQLAlchemyError) as error:  # a full disk, a database that does not answer
+            LOG.error("%s: %s", type(error).__name__, error)
+            sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
+            response = _error_response(request, ServiceError("InternalFailure", sentence, 500), identity)
         await response(scope, request.receive, send)
 
     async def _respond(self, request: Request, identity: str) -> ASGIApp:

@@ -109,7 +109,8 @@ def _spec(options: ServiceOptions, home: ServiceHome, port: int, environment: Ma
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}{HEALTH_PATH}"
     return JobSpec(
         name=PROCESS,
-        command=(sys.executable, "-m", "clearsight_sagemaker.service", str(home.folder)),
+        # -P: no module of the home.
+        command=(sys.executable, "-P", "-m", "clearsight_sagemaker.service", str(home.folder)),
         folder=home.folder,
         environment=_without_aws(environment),
         restart="on-failure",

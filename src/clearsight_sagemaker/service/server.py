@@ -35,6 +35,8 @@ _DRAIN_SECONDS = 10
 _PROCESS_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 _SCRIPT_VARIABLES = ("TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME", "WANDB_MODE", "OMP_NUM_THREADS")
 _SCRIPT_PREFIXES = ("PIP_", "CLEARSIGHT_", "CUDA_")
+# Of the service itself: by the first, the supervisor finds its process.
+_SERVICE_VARIABLES = ("CLEARSIGHT_JOB", "CLEARSIGHT_SAGEMAKER_HOME")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class ServiceOptions:
     require_signature: bool = False
     state_url: str = ""
     job_environment: Mapping[str, str] = field(default_factory=dict)
-    job_command: Sequence[str] = (sys.executable, "-m", "clearsight_sagemaker.training")
+    job_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.training")
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65_536:
@@ -183,4 +185,8 @@ def _write_address(state: ServiceState, url: str, options: ServiceOptions) -> No
 
 
 def _chosen(environment: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name in names or name.startswith(_SCRIPT_PREFIXES)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if (name in names or name.startswith(_SCRIPT_PREFIXES)) and name not in _SERVICE_VARIABLES
+    }

@@ -161,6 +161,13 @@ class ResourceTable:
         with self._engine.connect() as connection:
             return [_resource(row) for row in connection.execute(statement.order_by(_RESOURCES.c.id))]
 
+    def count(self, kind: str, *statuses: str) -> int:
+        """Return how many resources of a kind have one of the statuses."""
+        columns = _RESOURCES.c
+        statement = sql.select(sql.func.count()).where(columns.kind == kind, columns.status.in_(statuses))
+        with self._engine.connect() as connection:
+            return int(connection.execute(statement).scalar_one())
+
     @contextmanager
     def _writing(self) -> Iterator[sql.Connection]:
         with self._engine.connect() as connection:

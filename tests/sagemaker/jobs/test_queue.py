@@ -73,6 +73,12 @@ def test_jobs_start_in_their_order_and_within_the_limit(table: ResourceTable, qu
     for _ in range(3):
         assert queue._round(processes)
         assert running(processes) == ["c", "a"]
+    [waiting] = queue.progress("d").transitions
+    assert (waiting.status, waiting.message) == (
+        "Starting",
+        "Waiting for other jobs: at most 2 jobs run at the same time",
+    )
+    assert queue.folder("d").events.read_text().count("\n") == 1, "it is said once"
     spec = processes.jobs[process_name(KIND, "c")].spec
     assert spec.command == ("run-job", str(tmp_path / "jobs" / KIND / "c"))
     assert spec.environment == {"PATH": "/bin"}

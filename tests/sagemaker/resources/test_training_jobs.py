@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from clearsight.jobs.store import JobStore
+from clearsight_sagemaker.resources import training_jobs
 from tests.sagemaker.local_service import WAIT_SECONDS, LocalService, job_request, local_service
 
 RULES = [
@@ -142,6 +146,12 @@ def test_jobs_beyond_the_limit_wait_for_their_turn(service: LocalService) -> Non
         assert service.ended_job(name)["TrainingJobStatus"] == "Stopped"
 
 
+def test_the_number_of_waiting_jobs_has_a_limit(service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_jobs, "_MOST_ACTIVE", 0)
+    code, message = service.error("CreateTrainingJob", **job_request("many"))
+    assert (code, "the limit is 0" in message) == ("ResourceLimitExceeded", True)
+
+
 def test_a_name_is_used_once(service: LocalService, finished: dict[str, Any]) -> None:
     code, message = service.error("CreateTrainingJob", **job_request("finished"))
     assert code == "ResourceInUse"
@@ -229,6 +239,19 @@ def test_jobs_outlive_their_service(tmp_path: Path) -> None:
         second.call("StopTrainingJob", TrainingJobName="running")
         assert second.ended_job("running")["TrainingJobStatus"] == "Stopped"
         assert second.ended_job("cut")["TrainingJobStatus"] == "Completed"
+
+
+def test_jobs_outlive_the_supervisor_of_their_processes(tmp_path: Path) -> None:
+    with local_service(tmp_path) as service:
+        service.create_job("running", HyperParameters={"script": "wait"})
+        until_training(service, "running")
+        store = JobStore(service.state.home.processes)
+        os.kill(store.supervisor["pid"], signal.SIGKILL)
+        store.close()
+        service.create_job("next")
+        assert service.ended_job("next")["TrainingJobStatus"] == "Completed"
+        service.call("StopTrainingJob", TrainingJobName="running")
+        assert service.ended_job("running")["TrainingJobStatus"] == "Stopped"
 
 
 def until_training(service: LocalService, name: str) -> None:

@@ -11,7 +11,7 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.sagemaker.local_service import LocalService, local_service
+from tests.sagemaker.local_service import LocalService, job_request, local_service
 
 SCOPE = "AWS4-HMAC-SHA256 Credential=AK/20261120/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=x"
 
@@ -74,6 +74,18 @@ def test_a_body_has_a_limit(service: LocalService) -> None:
 def test_a_page_in_a_browser_may_not_use_the_service(service: LocalService, headers: dict[str, str]) -> None:
     response = service.client.post("/", data={"Action": "GetCallerIdentity", "Version": "2011-06-15"}, headers=headers)
     assert (response.status_code, "AccessDenied" in response.text) == (403, True)
+
+
+def test_a_failure_of_the_machine_is_an_error_that_clients_repeat(
+    service: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(service.state.table, "add", full)
+    response = service.send("CreateTrainingJob", **job_request("dogs"))
+    assert (response.status_code, response.json()["__type"]) == (500, "InternalFailure")
+    assert "No space left on device" in response.json()["Message"]
 
 
 # Signatures

@@ -195,6 +195,16 @@ def test_models_can_be_copied_and_saved_with_their_hooks(tmp_path: Path, batches
     assert hook.step == 2  # of the model alone, not of its copies
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_models_become_torchscript_and_are_recorded_after_it(tmp_path: Path, batches: Batches) -> None:
+    hook = smd.Hook(str(tmp_path / "t"), include_collections=["weights"])
+    model = Net()
+    train(hook, model, batches[:1])
+    scripted = torch.jit.script(model)
+    torch.testing.assert_close(scripted(batches[0][0]), model(batches[0][0]))
+    assert hook.step == 1
+
+
 def test_reductions_and_shapes_take_the_place_of_elements(tmp_path: Path, batches: Batches) -> None:
     config = smd.ReductionConfig(reductions=["mean", "std"], abs_norms=["l1"], save_shape=True)
     hook = smd.Hook(str(tmp_path / "t"), reduction_config=config, include_collections=["weights"])

@@ -279,9 +279,8 @@ class BaseHook:
 
     def export_collections(self) -> None:
         """Write the file that lists collections and their tensors."""
-        all_workers = self.output.num_workers if self.output.worker == layout.DEFAULT_WORKER else 1
-        self.collection_manager.set_num_workers(all_workers)
-        self.output.export(self.collection_manager.to_json(), single_worker=self.output.num_workers == 1)
+        self.collection_manager.set_num_workers(self.output.recording_workers)
+        self.output.export(self.collection_manager.to_json())
         self._exported = True
 
     def close(self) -> None:

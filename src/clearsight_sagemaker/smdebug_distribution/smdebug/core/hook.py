@@ -314,12 +314,15 @@ class BaseHook:
 
     def _write_scalars(self, mode: ModeKeys, mode_step: int) -> None:
         self._begin_files()
-        newest = {scalar.name: scalar for scalar in self._scalars}
+        written = set()
         for scalar in self._scalars:
-            self.output.board_value(scalar.name, float(scalar.value.reshape(-1)[0]), self.counter, scalar.timestamp)
-        for scalar in newest.values():
+            number = float(scalar.value.reshape(-1)[0])
+            self.output.board_value(scalar.name, number, self.counter, scalar.timestamp)
             if self.output.write(scalar.name, scalar.value, mode, max(mode_step, 0), scalar.timestamp):
-                self.saved_steps.count_written(f"save_scalar({scalar.name[len(SCALAR_PREFIX) :]})")
+                written.add(scalar.name)
+        # Of several values of one name, readers find the last.
+        for name in written:
+            self.saved_steps.count_written(f"save_scalar({name[len(SCALAR_PREFIX) :]})")
         self._scalars.clear()
 
     def _write_staged(self, mode: ModeKeys, mode_step: int) -> None:

@@ -307,3 +307,17 @@ def test_torch_is_left_as_it_was(tmp_path: Path, batches: Batches) -> None:
     assert {name: getattr(functional, name) for name in functions} == functions
     assert nn.CrossEntropyLoss.__call__ is call
     assert not torch.nn.modules.module._global_forward_pre_hooks
+
+
+@pytest.mark.parametrize(("include_workers", "writes"), [("one", False), ("all", True)])
+def test_the_second_worker_writes_where_all_do(
+    include_workers: str, writes: bool, tmp_path: Path, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smdebug.pytorch.hook._workers", lambda: (2, "worker_1"))
+    hook = smd.Hook(str(tmp_path / "t"), include_workers=include_workers)
+    train(hook, Net(), batches[:1])
+    hook.close()
+    names = sorted(file.name for file in (tmp_path / "t").rglob("*worker_1*"))
+    files = ["000000000000_worker_1.json", "000000000000_worker_1.tfevents", "worker_1_collections.json"]
+    assert names == (files if writes else [])
+    assert not list((tmp_path / "t").rglob("*worker_0*"))

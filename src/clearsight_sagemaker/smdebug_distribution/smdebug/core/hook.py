@@ -262,14 +262,17 @@ class BaseHook:
         if not collections:
             return
         configs = [item.reduction_config or self.schedule.reduction_config for item in collections]
-        array = self._as_array(value)
         if any(config.save_shape for config in configs) and self.output.writer is not None:
-            self.output.writer.write_shape(name, array.shape, mode, mode_step)
+            self.output.writer.write_shape(name, value.shape, mode, mode_step)
         for reduction, is_abs in dict.fromkeys(pair for config in configs for pair in config.pairs()):
             reduced = self._reduce(reduction, value, is_abs)
             self.output.write(get_reduction_tensor_name(name, reduction, is_abs), reduced, mode, mode_step)
+        saves_elements = any(config.save_raw_tensor for config in configs)
+        if not saves_elements and self.output.tensorboard_dir is None:
+            return  # reductions are computed on the device: nothing else has to leave it
+        array = self._as_array(value)
         self.output.board_histogram(name, array, collections, self.counter)
-        if any(config.save_raw_tensor for config in configs):
+        if saves_elements:
             self.output.write(name, array, mode, mode_step)
         self.output.board_scalar(name, array, collections, self.counter)
 
@@ -322,7 +325,7 @@ class BaseHook:
                 written.add(scalar.name)
         # Of several values of one name, readers find the last.
         for name in written:
-            self.saved_steps.count_written(f"save_scalar({name[len(SCALAR_PREFIX) :]})")
+            self.saved_steps.count_written(f"save_scalar({name[len(SCALAR_PREFIX) :]})", mode, mode_step)
         self._scalars.clear()
 
     def _write_staged(self, mode: ModeKeys, mode_step: int) -> None:
@@ -331,7 +334,7 @@ class BaseHook:
             collection.add_tensor_name(name)
             config = collection.reduction_config or self.schedule.reduction_config
             if config.save_raw_tensor and self.output.write(name, value, mode, mode_step):
-                self.saved_steps.count_written(f"save_tensor({name})")
+                self.saved_steps.count_written(f"save_tensor({name})", mode, mode_step)
         self._staged.clear()
 
     # What a framework knows

@@ -27,7 +27,7 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight/tuning/analysis/savings.py": "one analysis of a study per file",
     "clearsight/tuning/searchers": "registry: one searcher per file",
     "clearsight/workflow/report.py": "one verb per file",
-    "clearsight_sagemaker/smdebug_distribution/smdebug/profiler/analysis/notebook_utils/step_histogram.py": "one import path of smdebug",
+    "clearsight_sagemaker/smdebug_distribution/smdebug/profiler/analysis/notebook_utils": "one import path per chart",
 }
 
 # Names that the distribution `smdebug` has in common with ours: scripts import them.

@@ -18,8 +18,10 @@ Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
 @pytest.fixture(autouse=True)
 def _plain_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    from smdebug.core.logger import get_logger
     from smdebug.pytorch import del_hook
 
+    get_logger().setLevel("INFO")
     for name in ("TRAINING_JOB_NAME", "SMDEBUG_CONFIG_FILE_PATH", "CLEARSIGHT_SMDEBUG", "CLEARSIGHT_RUN_FOLDER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SMDEBUG_TRAINING_END_DELAY_REFRESH", "0")

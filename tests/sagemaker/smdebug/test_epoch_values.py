@@ -31,6 +31,7 @@ def run(folder: Path, batches: Batches) -> None:
         for images, labels in batches:
             loss(model(images), labels).backward()
         hook.save_tensor("epochs_accuracy", torch.tensor(float(epoch)))
+        hook.save_scalar("accuracy", -1.0)  # replaced at once
         hook.save_scalar("accuracy", float(epoch))
     hook.set_mode(smd.modes.EVAL)
     with torch.no_grad():
@@ -71,7 +72,9 @@ def test_lossless_keeps_all_under_the_steps_that_made_them(
     # What the schedule saves stays as it is.
     losses = smd.create_trial(str(tmp_path / "t")).tensor("CrossEntropyLoss_output_0")
     assert losses.steps(mode=smd.modes.TRAIN) == list(range(0, EPOCHS * BATCHES, INTERVAL))
-    assert json.loads((tmp_path / "t" / "saved_steps.json").read_text())["sentences"] == [
+    counts = json.loads((tmp_path / "t" / "saved_steps.json").read_text())
+    assert counts["values"]["save_scalar(accuracy)"] == {"saved": 140, "written": 70, "dropped": 70}
+    assert [text for text in counts["sentences"] if "accuracy" not in text] == [
         "collection losses (rule LossNotDecreasing reads it): 2 of 11 EVAL steps were saved, with save_interval 10. "
         "Lower it for more points."
     ]

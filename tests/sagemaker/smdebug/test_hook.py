@@ -195,6 +195,16 @@ def test_models_can_be_copied_and_saved_with_their_hooks(tmp_path: Path, batches
     assert hook.step == 2  # of the model alone, not of its copies
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_models_become_torchscript_and_are_recorded_after_it(tmp_path: Path, batches: Batches) -> None:
+    hook = smd.Hook(str(tmp_path / "t"), include_collections=["weights"])
+    model = Net()
+    train(hook, model, batches[:1])
+    scripted = torch.jit.script(model)
+    torch.testing.assert_close(scripted(batches[0][0]), model(batches[0][0]))
+    assert hook.step == 1
+
+
 def test_reductions_and_shapes_take_the_place_of_elements(tmp_path: Path, batches: Batches) -> None:
     config = smd.ReductionConfig(reductions=["mean", "std"], abs_norms=["l1"], save_shape=True)
     hook = smd.Hook(str(tmp_path / "t"), reduction_config=config, include_collections=["weights"])
@@ -297,3 +307,17 @@ def test_torch_is_left_as_it_was(tmp_path: Path, batches: Batches) -> None:
     assert {name: getattr(functional, name) for name in functions} == functions
     assert nn.CrossEntropyLoss.__call__ is call
     assert not torch.nn.modules.module._global_forward_pre_hooks
+
+
+@pytest.mark.parametrize(("include_workers", "writes"), [("one", False), ("all", True)])
+def test_the_second_worker_writes_where_all_do(
+    include_workers: str, writes: bool, tmp_path: Path, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smdebug.pytorch.hook._workers", lambda: (2, "worker_1"))
+    hook = smd.Hook(str(tmp_path / "t"), include_workers=include_workers)
+    train(hook, Net(), batches[:1])
+    hook.close()
+    names = sorted(file.name for file in (tmp_path / "t").rglob("*worker_1*"))
+    files = ["000000000000_worker_1.json", "000000000000_worker_1.tfevents", "worker_1_collections.json"]
+    assert names == (files if writes else [])
+    assert not list((tmp_path / "t").rglob("*worker_0*"))

@@ -188,6 +188,10 @@ def test_ranges_and_damage(files: LocalFiles) -> None:
     Path(files.root, "events/000000000004/000000000004_worker_0.tfevents").unlink()
     with pytest.raises(TensorUnavailableForStep):
         found.tensor("weight").value(4)
+    index = Path(files.root, "index/000000000/000000000006_worker_0.json")
+    index.write_text(index.read_text().replace("events/000000000006", "../../elsewhere"))
+    with pytest.raises(CorruptFile, match="leads out of"):
+        create_trial(files.root).tensor("loss").value(6)
     Path(files.root, "index/000000000/000000000009_worker_0.json").write_text('{"meta": {}}')
     with pytest.raises(IndexReaderException, match="not an index that smdebug writes"):
         create_trial(files.root)

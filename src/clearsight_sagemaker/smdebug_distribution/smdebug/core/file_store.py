@@ -11,7 +11,7 @@ import shutil
 from abc import ABC, abstractmethod
 from typing import Any, BinaryIO
 
-from smdebug.exceptions import SMDebugError
+from smdebug.exceptions import CorruptFile, SMDebugError
 
 _LIST_PAGE = 1000
 
@@ -103,7 +103,10 @@ class LocalFiles(FileStore):
         return _LocalOutput(self._path(name), append)
 
     def _path(self, name: str) -> str:
-        return os.path.join(self.root, *name.split("/"))
+        parts = name.split("/")
+        if ".." in parts:  # names come from index files, too
+            raise CorruptFile(f"{name}: the name leads out of {self.root}.")
+        return os.path.join(self.root, *parts)
 
 
 class _S3Output(OutputFile):

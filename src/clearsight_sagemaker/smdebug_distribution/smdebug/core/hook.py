@@ -262,14 +262,17 @@ class BaseHook:
         if not collections:
             return
         configs = [item.reduction_config or self.schedule.reduction_config for item in collections]
-        array = self._as_array(value)
         if any(config.save_shape for config in configs) and self.output.writer is not None:
-            self.output.writer.write_shape(name, array.shape, mode, mode_step)
+            self.output.writer.write_shape(name, value.shape, mode, mode_step)
         for reduction, is_abs in dict.fromkeys(pair for config in configs for pair in config.pairs()):
             reduced = self._reduce(reduction, value, is_abs)
             self.output.write(get_reduction_tensor_name(name, reduction, is_abs), reduced, mode, mode_step)
+        saves_elements = any(config.save_raw_tensor for config in configs)
+        if not saves_elements and self.output.tensorboard_dir is None:
+            return  # reductions are computed on the device: nothing else has to leave it
+        array = self._as_array(value)
         self.output.board_histogram(name, array, collections, self.counter)
-        if any(config.save_raw_tensor for config in configs):
+        if saves_elements:
             self.output.write(name, array, mode, mode_step)
         self.output.board_scalar(name, array, collections, self.counter)
 
@@ -279,9 +282,8 @@ class BaseHook:
 
     def export_collections(self) -> None:
         """Write the file that lists collections and their tensors."""
-        all_workers = self.output.num_workers if self.output.worker == layout.DEFAULT_WORKER else 1
-        self.collection_manager.set_num_workers(all_workers)
-        self.output.export(self.collection_manager.to_json(), single_worker=self.output.num_workers == 1)
+        self.collection_manager.set_num_workers(self.output.recording_workers)
+        self.output.export(self.collection_manager.to_json())
         self._exported = True
 
     def close(self) -> None:
@@ -315,12 +317,15 @@ class BaseHook:
 
     def _write_scalars(self, mode: ModeKeys, mode_step: int) -> None:
         self._begin_files()
-        newest = {scalar.name: scalar for scalar in self._scalars}
+        written = set()
         for scalar in self._scalars:
-            self.output.board_value(scalar.name, float(scalar.value.reshape(-1)[0]), self.counter, scalar.timestamp)
-        for scalar in newest.values():
+            number = float(scalar.value.reshape(-1)[0])
+            self.output.board_value(scalar.name, number, self.counter, scalar.timestamp)
             if self.output.write(scalar.name, scalar.value, mode, max(mode_step, 0), scalar.timestamp):
-                self.saved_steps.count_written(f"save_scalar({scalar.name[len(SCALAR_PREFIX) :]})")
+                written.add(scalar.name)
+        # Of several values of one name, readers find the last.
+        for name in written:
+            self.saved_steps.count_written(f"save_scalar({name[len(SCALAR_PREFIX) :]})", mode, mode_step)
         self._scalars.clear()
 
     def _write_staged(self, mode: ModeKeys, mode_step: int) -> None:
@@ -329,7 +334,7 @@ class BaseHook:
             collection.add_tensor_name(name)
             config = collection.reduction_config or self.schedule.reduction_config
             if config.save_raw_tensor and self.output.write(name, value, mode, mode_step):
-                self.saved_steps.count_written(f"save_tensor({name})")
+                self.saved_steps.count_written(f"save_tensor({name})", mode, mode_step)
         self._staged.clear()
 
     # What a framework knows

@@ -35,6 +35,7 @@ class SavedSteps:
         self._by_hook: Counter[ModeKeys] = Counter()  # steps that the schedule of the hook saves
         self._staged: Counter[str] = Counter()
         self._written: Counter[str] = Counter()
+        self._newest: dict[str, tuple[ModeKeys, int]] = {}  # step of the value that was written last
 
     def count_pass(self, mode: ModeKeys, mode_step: int, due: list[Collection], default: SaveConfig) -> None:
         """Count a forward pass, at which the collections `due` are saved. default: the schedule of the hook."""
@@ -47,9 +48,10 @@ class SavedSteps:
         """Count a call of `save_tensor` or `save_scalar`, such as "save_tensor(accuracy)"."""
         self._staged[call] += 1
 
-    def count_written(self, call: str) -> None:
-        """Count a value that has been written under a step and name that no later value replaces."""
-        self._written[call] += 1
+    def count_written(self, call: str, mode: ModeKeys, mode_step: int) -> None:
+        """Count a value that has been written at a step. A second one at the same step replaces the first."""
+        self._written[call] += self._newest.get(call) != (mode, mode_step)
+        self._newest[call] = (mode, mode_step)
 
     def sentences(self, collections: Iterable[Collection], default: SaveConfig) -> list[str]:
         """Return what was missed, one sentence each; none where nothing was."""

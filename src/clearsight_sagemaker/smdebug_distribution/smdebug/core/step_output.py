@@ -72,9 +72,14 @@ class StepOutput:
             self.writer.write_tensor(name, array, mode, mode_step, timestamp)
         return True
 
-    def export(self, collections: str, *, single_worker: bool) -> None:
+    @property
+    def recording_workers(self) -> int:
+        """Number of workers that write."""
+        return self.num_workers if self._all_workers else 1
+
+    def export(self, collections: str) -> None:
         """Write the file that lists the collections."""
-        if self.writes or (single_worker and self.claimed is not False and not self._dry_run):
+        if self.writes:
             self.files.write(layout.collections_file(self.worker), collections.encode())
 
     def end(self) -> None:

@@ -65,6 +65,7 @@ class CurrentHook:
 
     def install(self) -> None:
         """Follow calls of modules and losses from now on. Needs torch; may be called again."""
+        import torch.jit
         import torch.nn.functional
         from torch.nn.modules.loss import _Loss
         from torch.nn.modules.module import register_module_forward_pre_hook
@@ -74,10 +75,29 @@ class CurrentHook:
         if self._replaced:
             return
         self._replace(_Loss, "__call__", self._registering(_Loss.__call__))
+        self._replace(torch.jit, "script", self._scripting(torch.jit.script))
         for function, name in _LOSS_FUNCTIONS.items():
             if hasattr(torch.nn.functional, function):
                 original = getattr(torch.nn.functional, function)
                 self._replace(torch.nn.functional, function, self._recorded(original, name))
+
+    def _scripting(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Return torch.jit.script that leaves out the hooks of a model, which it cannot compile."""
+
+        @functools.wraps(original)
+        def call(obj: Any, *args: Any, **kwargs: Any) -> Any:
+            removed = []
+            for module in obj.modules() if hasattr(obj, "modules") and self.hook is not None else ():
+                for hooks in (module._forward_hooks, module._forward_pre_hooks):
+                    ours = [key for key, hook in hooks.items() if getattr(hook, "__self__", None) is self.hook]
+                    removed += [(hooks, key, hooks.pop(key)) for key in ours]
+            try:
+                return original(obj, *args, **kwargs)
+            finally:
+                for hooks, key, hook in removed:
+                    hooks[key] = hook
+
+        return call
 
     def uninstall(self) -> None:
         """Leave torch as it was, where nobody has replaced the same functions since."""

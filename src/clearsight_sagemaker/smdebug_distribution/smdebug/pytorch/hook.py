@@ -304,6 +304,8 @@ class Hook(BaseHook):
         tensor = tensor.abs() if is_abs else tensor
         if reduction in ALLOWED_NORMS:
             return self._as_array(torch.linalg.vector_norm(tensor, int(reduction[1])))
+        if reduction in ("std", "variance") and tensor.numel() < 2:
+            return self._as_array(tensor.new_tensor(float("nan")))  # torch returns it too, with a warning
         return self._as_array(getattr(tensor, "var" if reduction == "variance" else reduction)())
 
 

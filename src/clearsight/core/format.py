@@ -63,6 +63,15 @@ def size(number: float) -> str:
     return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
 
 
+def file_size(number: float) -> str:
+    """Return a number of bytes as "15 B", "1.3 KiB", "42.7 MiB" or "3.1 GiB"."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    place = 0
+    while number >= 1024 and place < len(units) - 1:
+        number, place = number / 1024, place + 1
+    return f"{number:.1f} {units[place]}" if place else f"{number:.0f} B"
+
+
 def replace_unprintable() -> None:
     """Let standard output and error print "?" for a character that their encoding lacks, as in a terminal of Latin-1.
 

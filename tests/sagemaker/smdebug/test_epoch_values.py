@@ -75,6 +75,6 @@ def test_lossless_keeps_all_under_the_steps_that_made_them(
     counts = json.loads((tmp_path / "t" / "saved_steps.json").read_text())
     assert counts["values"]["save_scalar(accuracy)"] == {"saved": 140, "written": 70, "dropped": 70}
     assert [text for text in counts["sentences"] if "accuracy" not in text] == [
-        "collection losses (rule LossNotDecreasing reads it): 2 of 11 EVAL steps were saved, with save_interval 10. "
-        "Lower it for more points."
+        "collection losses (read by rules such as LossNotDecreasing): 2 of 11 EVAL steps were saved, "
+        "with save_interval 10. Lower it for more points."
     ]

@@ -117,7 +117,7 @@ def test_the_interval_of_a_rule_hides_the_training_and_the_log_says_so(
     values = trial.tensor("CrossEntropyLoss_output_0")
     assert (values.steps(mode=smd.modes.TRAIN), values.steps(mode=smd.modes.EVAL)) == ([0], [0])
     expected = (
-        "collection losses (rule LossNotDecreasing reads it): 1 of 25 EVAL steps was saved, because its own "
+        "collection losses (read by rules such as LossNotDecreasing): 1 of 25 EVAL steps was saved, because its own "
         "save_interval 500 overrides the hook's 10, which saves 3. Set eval.save_interval on the collection."
     )
     assert expected in sentences(tmp_path / "tensors")

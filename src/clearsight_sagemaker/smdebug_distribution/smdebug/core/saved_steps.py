@@ -101,7 +101,7 @@ class SavedSteps:
         forwards, saved, by_hook = self._forwards[mode], self._saved[collection.name, mode], self._by_hook[mode]
         if saved >= by_hook and (saved >= _ENOUGH_POINTS or saved == forwards):
             return ""
-        reader = f" (rule {_RULES[collection.name]} reads it)" if collection.name in _RULES else ""
+        reader = f" (read by rules such as {_RULES[collection.name]})" if collection.name in _RULES else ""
         points = f"{saved} of {forwards} {mode.name} steps {'was' if saved == 1 else 'were'} saved"
         text = f"collection {collection.name}{reader}: {points}"
         of_collection, of_hook = _schedule(collection.save_config, mode), _schedule(default, mode)

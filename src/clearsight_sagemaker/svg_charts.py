@@ -87,16 +87,16 @@ def curve(times: Sequence[float], values: Sequence[float], name: str) -> Markup:
     height, low, high = 90, min(values), max(values)
     across, up = max(times[-1] - times[0], 1e-9), max(high - low, 1e-12)
     points = " ".join(
-        f"{_WIDTH * (time - times[0]) / across:.1f},{14 + height * (high - value) / up:.1f}"
+        f"{_WIDTH * (time - times[0]) / across:.1f},{24 + height * (high - value) / up:.1f}"
         for time, value in zip(times, values, strict=True)
     )
     parts = [
         f"<title>{escape(name)}: {len(values)} values, {low:.4g} to {high:.4g}</title>",
         f'<polyline points="{points}" fill="none" stroke="{_COLOURS[0]}" stroke-width="2"/>',
-        f'<text x="0" y="10">{high:.4g}</text><text x="0" y="{height + 28}">{low:.4g}</text>',
-        f'<text x="{_WIDTH}" y="{height + 28}" text-anchor="end">{across:.0f} s</text>',
+        f'<text x="0" y="15">{high:.4g}</text><text x="0" y="{height + 42}">{low:.4g}</text>',
+        f'<text x="{_WIDTH}" y="{height + 42}" text-anchor="end">{across:.0f} s</text>',
     ]
-    return _svg(parts, height + 32)
+    return _svg(parts, height + 46)
 
 
 def _x(value: float) -> float:

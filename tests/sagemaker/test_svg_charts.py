@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from clearsight_sagemaker.rule_reports import distribution
-from clearsight_sagemaker.svg_charts import boxes, columns, histogram, shares
+from clearsight_sagemaker.svg_charts import boxes, columns, curve, histogram, shares
 
 DEFAULTS = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -50,3 +50,13 @@ def test_charts_of_any_numbers_are_well_formed(values: list[float]) -> None:
 def test_a_histogram_counts_everything() -> None:
     titles = [title.text or "" for title in parsed(columns([1, 3], [0.0, 50.0, 100.0], "%")).iter("title")]
     assert titles == ["0 to 50 %: 1", "50 to 100 %: 3"]
+
+
+def test_a_curve_over_time() -> None:
+    drawn = str(curve([0.0, 1.0, 4.0], [2.0, 1.0, 0.5], "loss <1>"))
+    assert "loss &lt;1&gt;: 3 values, 0.5 to 2" in drawn
+    points = [tuple(map(float, point.split(","))) for point in drawn.split('points="')[1].split('"')[0].split()]
+    assert [x for x, _ in points] == [0.0, 160.0, 640.0]
+    assert [y for _, y in points] == sorted(y for _, y in points)  # it falls, which is downwards
+    assert curve([0.0], [1.0], "loss") == ""
+    assert "polyline" in curve([0.0, 1.0], [3.0, 3.0], "constant")

@@ -58,6 +58,9 @@ def start(
     ] = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="serve until Ctrl-C")] = False,
     state: Annotated[str, typer.Option(metavar="URL", help="database, as SQLAlchemy writes it")] = "",
+    s3_endpoint: Annotated[
+        str, typer.Option(metavar="URL", help="an S3 in the place of the own one, with the keys of AWS_ACCESS_KEY_ID")
+    ] = "",
     job_env: JobEnvironment = None,
 ) -> int:
     """Start the service in the background, and return when it answers."""
@@ -73,8 +76,11 @@ def start(
         max_jobs=max_jobs,
         require_signature=require_signature,
         state_url=state,
+        s3_endpoint=s3_endpoint,
         job_environment=_variables(job_env or ()),
     )
+    if s3_endpoint:
+        ServiceHome(options.home).use_keys(os.environ)
     if foreground:
         log_to_stderr()
         serve(options, os.environ)

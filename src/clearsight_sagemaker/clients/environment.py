@@ -35,9 +35,11 @@ def client_variables(
     hosts = [host for host in environment.get("NO_PROXY", environment.get("no_proxy", "")).split(",") if host]
     without_proxy = ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost", "::1"]))
     removed = [name for name in environment if name in _REMOVED_NAMES or name.startswith(_REMOVED_PREFIXES)]
+    s3_endpoint = home.address().get("s3_endpoint")
     return {
         **dict.fromkeys(removed),
         "AWS_ENDPOINT_URL": url,
+        **({"AWS_ENDPOINT_URL_S3": s3_endpoint} if s3_endpoint else {}),
         "AWS_REGION": account.region,
         "AWS_DEFAULT_REGION": account.region,
         "AWS_ACCESS_KEY_ID": account.access_key,

@@ -94,7 +94,8 @@ class _Pages:
                 "jobs": [self._row(job) for job in jobs],
                 "after": after,
                 "name": query.name_contains,
-                "buckets": self._store.buckets(),
+                "buckets": [] if self._state.s3_endpoint else self._store.buckets(),
+                "s3_endpoint": self._state.s3_endpoint,
                 "free": disk.free,
                 "is_live": True,  # a job may begin at any time
             }

@@ -177,6 +177,7 @@ def _service_facts(state: ServiceState) -> dict[str, Any]:
         "bucket": account.bucket,
         "endpoint_url": state.endpoint_url,
         "objects": str(state.home.objects),
+        "s3_endpoint": state.s3_endpoint,
         "home": str(state.home.folder),
         "access_key": account.access_key,
         "secret_key": account.secret_key,

@@ -44,7 +44,8 @@ class ServiceOptions:
     """Options of a service. port: 0 for any free one.  max_jobs: at the same time, 0 for the number of cores.
 
     state_url: of the table, "" for SQLite in the home.  job_environment: variables for the scripts of jobs.
-    job_command: what runs a job; the folder of the job is appended.
+    job_command: what runs a job; the folder of the job is appended.  s3_endpoint: address of an S3 that is used in the
+    place of the service's own, with the keys of the environment.
     """
 
     home: Path
@@ -53,6 +54,7 @@ class ServiceOptions:
     max_jobs: int = 0
     require_signature: bool = False
     state_url: str = ""
+    s3_endpoint: str = ""
     job_environment: Mapping[str, str] = field(default_factory=dict)
     job_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.training")
 
@@ -61,6 +63,8 @@ class ServiceOptions:
             raise BadValue(f"--port {self.port}", "must be from 0 to 65535")
         if self.max_jobs < 0:
             raise BadValue(f"--max-jobs {self.max_jobs}", "must be 1 or more, or 0 for the number of cores")
+        if self.s3_endpoint and not self.s3_endpoint.startswith(("http://", "https://")):
+            raise BadValue(f"--s3-endpoint {self.s3_endpoint}", "must begin with http:// or https://")
         if not self.require_signature and not is_loopback(self.host):
             problem = "without signatures the service listens on this machine alone"
             raise BadValue(f"--host {self.host}", problem, fix="Add --require-signature.")
@@ -113,6 +117,7 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
         table=table,
         training_jobs=queue,
         endpoint_url=endpoint_url,
+        s3_endpoint=options.s3_endpoint,
         job_environment={**_chosen(environment, _SCRIPT_VARIABLES), **options.job_environment},
     )
     complete_creations(state)
@@ -179,6 +184,7 @@ def _write_address(state: ServiceState, url: str, options: ServiceOptions) -> No
         "port": int(url.rpartition(":")[2]),
         "process": process_identity(),
         "require_signature": options.require_signature,
+        "s3_endpoint": options.s3_endpoint,
         "max_jobs": state.training_jobs.most,
     }
     write_text(state.home.address_file, json.dumps(address, indent=2) + "\n", private=True)

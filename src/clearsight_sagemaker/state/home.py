@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,16 @@ class ServiceHome:
             return LocalAccount(**read_json(path))
         except TypeError:
             raise BadValue(str(path), "it does not hold an account", fix="Remove the file.") from None
+
+    def use_keys(self, environment: Mapping[str, str]) -> None:
+        """Give the account the keys of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; raises BadValue without them."""
+        keys = [environment.get(name, "") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
+        if not all(keys):
+            problem = "its keys are missing"
+            raise BadValue("--s3-endpoint", problem, fix="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
+        self.create()
+        account = replace(self.account(environment), access_key=keys[0], secret_key=keys[1])
+        write_text(self.folder / "account.json", json.dumps(asdict(account), indent=2) + "\n", private=True)
 
     def address(self) -> dict[str, Any]:
         """Return where the service listens, or listened last; {} for a home without one."""

@@ -20,7 +20,8 @@ class ServiceState:
     """Everything that operations read and change.
 
     job_environment: variables that scripts of jobs get.  file_lock: held while a file of the home is appended to.
-    endpoint_url: where the service listens; the processes of jobs are told it.
+    endpoint_url: where the service listens; the processes of jobs are told it.  s3_endpoint: of an S3 in the place of
+    the service's own, "" for none.
     """
 
     home: ServiceHome
@@ -29,6 +30,7 @@ class ServiceState:
     training_jobs: JobQueue
     endpoint_url: str
     job_environment: Mapping[str, str] = field(default_factory=dict)
+    s3_endpoint: str = ""
     file_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def page(self, query: ResourceQuery) -> tuple[list[Resource], str]:

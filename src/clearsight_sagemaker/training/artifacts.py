@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from clearsight_sagemaker.training.job_folder import CONTAINER_ML, JobFolder
-from clearsight_sagemaker.training.objects import JobObjects, join_uri
+from clearsight_sagemaker.training.objects import Objects, join_uri
 
 _COMPRESSION = 1  # of gzip: weights hardly shrink, and higher levels are many times slower
 
 
-def upload_model(
-    folder: JobFolder, request: Mapping[str, Any], objects: JobObjects, warn: Callable[[str], None]
-) -> str:
+def upload_model(folder: JobFolder, request: Mapping[str, Any], objects: Objects, warn: Callable[[str], None]) -> str:
     """Upload /opt/ml/model and return the address of the result. Raises S3Error, OSError.
 
     warn: takes a sentence about a file that is left out.
@@ -32,7 +30,7 @@ def upload_model(
 
 
 def upload_output(
-    folder: JobFolder, request: Mapping[str, Any], objects: JobObjects, warn: Callable[[str], None]
+    folder: JobFolder, request: Mapping[str, Any], objects: Objects, warn: Callable[[str], None]
 ) -> str | None:
     """Upload /opt/ml/output/data and the failure file; return the address, None where there is nothing."""
     files = list(_files(folder.ml / "output" / "data", folder, warn))
@@ -45,7 +43,7 @@ def upload_output(
     return _upload_archive(files, uri, objects)
 
 
-def _upload_archive(files: list[tuple[str, Path]], uri: str, objects: JobObjects) -> str:
+def _upload_archive(files: list[tuple[str, Path]], uri: str, objects: Objects) -> str:
     with (
         objects.writing(uri) as target,
         gzip.GzipFile(fileobj=cast(IO[bytes], target), mode="wb", filename="", compresslevel=_COMPRESSION) as packed,

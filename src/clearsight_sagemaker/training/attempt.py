@@ -32,7 +32,7 @@ from clearsight_sagemaker.training.job_folder import JobFolder, ServiceSettings
 from clearsight_sagemaker.training.job_log import JobLog
 from clearsight_sagemaker.training.job_python import PipSettings, create_python, install_package
 from clearsight_sagemaker.training.metric_definitions import MetricReader
-from clearsight_sagemaker.training.objects import JobObjects, join_uri
+from clearsight_sagemaker.training.objects import Objects, join_uri
 from clearsight_sagemaker.training.processes.job_process import JobProcess, Launch, Outcome
 from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport, ml_link, remove_work
 from clearsight_sagemaker.training.processes.system_metrics import SystemMetrics
@@ -60,7 +60,7 @@ class JobContext:
     service: ServiceSettings
     user: UserEnvironment
     support: NamespaceSupport
-    objects: JobObjects
+    objects: Objects
     events: EventLog
     log: JobLog
     stop_seconds: float

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import client_error, download_error
-from clearsight_sagemaker.training.objects import JobObjects, split_uri
+from clearsight_sagemaker.training.objects import Objects, split_uri
 
 _S3_TYPES = ("S3Prefix", "ManifestFile", "AugmentedManifestFile")
 _MODES = ("File", "FastFile")
@@ -90,7 +90,7 @@ class Downloader:
     host, hosts: number of this host from 0, and of all, for ShardedByS3Key.
     """
 
-    objects: JobObjects
+    objects: Objects
     links: bool
     check: Callable[[], None]
     host: int = 0

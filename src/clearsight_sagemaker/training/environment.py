@@ -136,6 +136,7 @@ def platform_variables(
         "AWS_REGION": service.region,
         "AWS_DEFAULT_REGION": service.region,
         "AWS_ENDPOINT_URL": service.endpoint_url,
+        **({"AWS_ENDPOINT_URL_S3": service.s3_endpoint} if service.s3_endpoint else {}),
         "AWS_ACCESS_KEY_ID": service.access_key,
         "AWS_SECRET_ACCESS_KEY": service.secret_key,
         "CLEARSIGHT_JOB_WEIGHTS": os.pathsep.join(str(path) for path in user.weights),

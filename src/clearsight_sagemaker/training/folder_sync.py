@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from clearsight.core.files import stays_inside
-from clearsight_sagemaker.training.objects import STORE_ERRORS, JobObjects, join_uri, split_uri
+from clearsight_sagemaker.training.objects import STORE_ERRORS, Objects, join_uri, split_uri
 
 _EVERY = 1.0  # seconds between checks of the folders, more where a check takes long
 _UNFINISHED = (".tmp", ".part")  # ends of the names of files that are being written
@@ -23,7 +23,7 @@ class FolderSync:
     becomes an object; `finish` uploads the rest.
     """
 
-    def __init__(self, folder: Path, uri: str, objects: JobObjects) -> None:
+    def __init__(self, folder: Path, uri: str, objects: Objects) -> None:
         self.folder, self.uri = folder, uri
         self._objects = objects
         self._uploaded: dict[str, tuple[int, int]] = {}

@@ -17,7 +17,8 @@ CONTAINER_ML = "/opt/ml"  # as jobs see `JobFolder.ml`
 class ServiceSettings:
     """Settings of the service that started the job.
 
-    role: ARN.  bucket: default bucket.  objects: folder of the object store.  home: folder of the service.
+    role: ARN.  bucket: default bucket.  objects: folder of the object store.  s3_endpoint: address of another S3
+    in its place, "" for none.  home: folder of the service.
     endpoint_url: address for the job's own requests.  job_environment: variables that every job gets.
     """
 
@@ -31,6 +32,7 @@ class ServiceSettings:
     access_key: str
     secret_key: str
     job_environment: Mapping[str, str]
+    s3_endpoint: str = ""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ServiceSettings:
@@ -40,6 +42,7 @@ class ServiceSettings:
             **{name: str(values[name]) for name in texts},
             objects=Path(values["objects"]),
             home=Path(values["home"]),
+            s3_endpoint=str(values.get("s3_endpoint", "")),
             job_environment={str(name): str(value) for name, value in values["job_environment"].items()},
         )
 

@@ -7,7 +7,7 @@ import mimetypes
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -26,6 +26,48 @@ class Writable(Protocol):
 
     def write(self, data: bytes, /) -> int:
         """Write bytes; return their number."""
+        ...
+
+
+class ListedObject(Protocol):
+    """Object of a listing. size: bytes."""
+
+    @property
+    def key(self) -> str:
+        """Key in its bucket."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+
+class Objects(Protocol):
+    """Objects that a job reads and writes; used by several threads. Each method may raise S3Error and OSError."""
+
+    def close(self) -> None:
+        """Close the store."""
+        ...
+
+    def keys(self, uri: str, /) -> Iterator[ListedObject]:
+        """Yield all objects whose key begins with that of an address."""
+        ...
+
+    def opened(self, uri: str, /) -> AbstractContextManager[tuple[Path, IO[bytes]]]:
+        """Yield path and file of an object."""
+        ...
+
+    def check_bucket(self, uri: str, /) -> None:
+        """Raise S3Error unless the bucket of an address exists."""
+        ...
+
+    def writing(self, uri: str, /) -> AbstractContextManager[Writable]:
+        """Yield a file whose bytes become an object after the block; after an error nothing is changed."""
+        ...
+
+    def upload(self, path: Path, uri: str, /) -> None:
+        """Make an object of a file."""
         ...
 
 

@@ -15,7 +15,7 @@ from clearsight.core.files import stays_inside, unpack
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import client_error
 from clearsight_sagemaker.training.hyperparameters import Hyperparameters
-from clearsight_sagemaker.training.objects import JobObjects
+from clearsight_sagemaker.training.objects import Objects
 
 # Ways of distribution that need programs or hardware which are not here.
 _UNSUPPORTED = (
@@ -72,7 +72,7 @@ class UserCode:
         return [*words, self.program, *arguments]
 
 
-def fetch_code(code: UserCode, objects: JobObjects, folder: Path) -> None:
+def fetch_code(code: UserCode, objects: Objects, folder: Path) -> None:
     """Put the code of a job into a folder. Raises JobFailed for an archive that is missing or not safe."""
     folder.mkdir(parents=True, exist_ok=True)
     if not code.uri:

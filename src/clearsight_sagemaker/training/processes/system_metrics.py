@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from clearsight_sagemaker.training.objects import STORE_ERRORS, JobObjects, join_uri
+from clearsight_sagemaker.training.objects import STORE_ERRORS, Objects, join_uri
 
 _NODE = "algo-1"
 _UPLOAD_SECONDS = 10.0  # between uploads of the file of the current minute
@@ -25,7 +25,7 @@ class SystemMetrics:
     uri: of profiler-output.  interval: seconds between readings.  warn: takes a sentence, once.
     """
 
-    def __init__(self, uri: str, interval: float, objects: JobObjects, warn: Callable[[str], None]) -> None:
+    def __init__(self, uri: str, interval: float, objects: Objects, warn: Callable[[str], None]) -> None:
         self._uri, self._interval, self._objects, self._warn = uri, interval, objects, warn
         self._end = threading.Event()
         self._minute, self._lines = 0, list[str]()

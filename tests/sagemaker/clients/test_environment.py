@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clearsight.core.errors import BadData
+from clearsight.core.errors import BadData, BadValue
+from clearsight.core.files import write_json
 from clearsight_sagemaker.clients.environment import client_environment, client_variables
 from clearsight_sagemaker.clients.sdk_config import write_sdk_config
 from clearsight_sagemaker.state.home import ServiceHome
@@ -71,3 +72,13 @@ def test_a_damaged_configuration_is_named(home: ServiceHome, tmp_path: Path) -> 
     own.write_text("a: [")
     with pytest.raises(BadData, match=r"config\.yaml: it is damaged: not YAML"):
         write_sdk_config(home.client, "ours", {"SAGEMAKER_USER_CONFIG_OVERRIDE": str(own)})
+
+
+def test_clients_find_an_s3_in_the_place_of_the_services_own(home: ServiceHome) -> None:
+    home.use_keys({"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"})
+    write_json(home.address_file, {"url": URL, "s3_endpoint": "https://objects.example"})
+    found = client_variables(home, URL, {})
+    assert (found["AWS_ENDPOINT_URL"], found["AWS_ENDPOINT_URL_S3"]) == (URL, "https://objects.example")
+    assert (found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"]) == ("AKIDEXAMPLE", "secret")
+    with pytest.raises(BadValue, match=r"--s3-endpoint: its keys are missing.*AWS_SECRET_ACCESS_KEY"):
+        home.use_keys({"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE"})

@@ -13,7 +13,7 @@ from clearsight.core.files import stays_inside
 from clearsight_sagemaker.rules.actions import RuleActions
 from clearsight_sagemaker.rules.built_in_rule import NO_DATA, BuiltInRule
 from clearsight_sagemaker.rules.custom_rule import CustomRule, RuleEnvironment
-from clearsight_sagemaker.rules.profiler_verdicts import judge_profiler_rules
+from clearsight_sagemaker.rules.profiling.profiler_verdicts import judge_profiler_rules
 from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, configurations
 from clearsight_sagemaker.rules.rule_status import ERROR, FOUND, RuleReporter, RuleVerdict
 from clearsight_sagemaker.rules.saved_tensors import SavedTensors

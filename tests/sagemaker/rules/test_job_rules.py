@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from clearsight.debugger.storage.saved_run import SavedRun
 from tests.sagemaker.training.conftest import JobRun
 
 TRAINING = """
@@ -79,21 +78,146 @@ def details(job: JobRun, name: str) -> str:
     return next(e["details"] for e in reversed(job.events) if e["kind"] == "rule" and e["configuration"] == name)
 
 
+def profiled(job: JobRun, framework: bool = False) -> None:
+    """Let the metrics of the machine be read five times a second."""
+    job.request["ProfilerConfig"] = {"S3OutputPath": "s3://photos/out", "ProfilingIntervalInMilliseconds": 200}
+    if framework:
+        job.request["ProfilerConfig"]["ProfilingParameters"] = {
+            "DataloaderProfilingConfig": json.dumps({"StartStep": 0, "NumSteps": 1000}),
+        }
+
+
 def test_rules_of_a_job(job: JobRun, scenes: Path) -> None:
     debugged(job, scenes, lr=0.0, epochs=5)
+    profiled(job, framework=True)
     job.request["DebugRuleConfigurations"] = [
         rule("LossNotDecreasing", mode="EVAL", num_steps="4"),
         rule("VanishingGradient"),
         rule("Overfit", patience="3", ratio_threshold="0.5"),
         rule("Overfit", "Misspelt", patients="3"),
         rule("DeadRelu"),
+        rule("TreeDepth"),
+    ]
+    job.request["ProfilerRuleConfigurations"] = [
+        rule("ProfilerReport", StepOutlier_stddev="50"),
+        rule("LowGPUUtilization", patience="1000", scan_interval_us="60000000"),
+        rule("MaxInitializationTime", threshold="0.00001"),
     ]
     assert job.run() == "Completed", job.log
-    final = {name: values[-1] for name, values in statuses(job).items()}
-    assert final == {
+    assert {name: values[-1] for name, values in statuses(job).items()} == {
         "LossNotDecreasing": "IssuesFound",
         "VanishingGradient": "NoIssuesFound",
         "Overfit": "NoIssuesFound",
         "Misspelt": "Error",
         "DeadRelu": "NoIssuesFound",
+        "TreeDepth": "Error",
+        "ProfilerReport": "NoIssuesFound",
+        "LowGPUUtilization": "NoIssuesFound",
+        "MaxInitializationTime": "IssuesFound",
     }
+    assert all(values[0] == "InProgress" for values in statuses(job).values())
+    found = details(job, "LossNotDecreasing")
+    assert found.startswith("RuleEvaluationConditionMet: Evaluation of the rule LossNotDecreasing at step ")
+    assert "fell by 0 %, less than diff_percent=0.1" in found
+    assert "Did you mean patience?" in details(job, "Misspelt")
+    assert "too little data" in details(job, "DeadRelu")
+    assert "TreeDepth" in details(job, "TreeDepth")
+    assert any(line.startswith("Rule VanishingGradient: NoIssuesFound") for line in job.log)
+    check_report(job)
+    check_run(job)
+
+
+def check_report(job: JobRun) -> None:
+    """Check the files of the report, and that they are about this job."""
+    folder = "out/job-1/rule-output/ProfilerReport/profiler-output/"
+    files = {key.removeprefix(folder) for key in job.keys(folder)}
+    assert {"profiler-report.html", "profiler-report.ipynb"} <= files
+    assert len([name for name in files if name.startswith("profiler-reports/")]) == 11
+    steps = json.loads(job.get(f"{folder}profiler-reports/StepOutlier.json"))
+    assert steps["Datapoints"] == 20  # five epochs of four batches
+    assert "stddev:50" in steps["RuleParameters"]
+    usage = json.loads(job.get(f"{folder}profiler-reports/OverallSystemUsage.json"))
+    assert 0 < usage["Details"]["CPU"]["algo-1"]["max"] <= 100
+    page = job.get(f"{folder}profiler-report.html").decode()
+    assert "SageMaker Debugger Profiling Report" in page
+    notebook = json.loads(job.get(f"{folder}profiler-report.ipynb"))
+    assert notebook["nbformat"] == 4
+    assert any("job-1" in line for line in notebook["cells"][0]["source"])
+
+
+def check_run(job: JobRun) -> None:
+    """Check that the run folder of the job is there, and is told."""
+    run = SavedRun(job.folder / "run")
+    assert len(run.tensor("loss").steps("train")) == 20
+    assert len(run.profile().steps()) == 20
+    assert any(f"clearsight report {job.folder / 'run'}" in line for line in job.log)
+
+
+def test_a_rule_with_one_point_names_the_interval_that_overrides_the_hook(job: JobRun, scenes: Path) -> None:
+    debugged(job, scenes, lr=0.01, epochs=1)
+    hook = job.request["DebugHookConfig"]
+    hook["HookParameters"] = {"train.save_interval": "2"}
+    hook["CollectionConfigurations"] = [
+        {"CollectionName": "losses", "CollectionParameters": {"save_interval": "500"}},
+    ]
+    job.request["DebugRuleConfigurations"] = [rule("LossNotDecreasing", mode="TRAIN")]
+    assert job.run() == "Completed", job.log
+    assert statuses(job) == {"LossNotDecreasing": ["InProgress", "NoIssuesFound"]}
+    told = details(job, "LossNotDecreasing")
+    assert "saw 1 saved step" in told
+    assert "losses every 500 steps), which overrides the hook's train.save_interval=2" in told
+    assert any(told in line for line in job.log)
+
+
+def test_without_tensors_and_metrics_rules_are_errors(job: JobRun) -> None:
+    job.code("print('trained')")
+    job.request["DebugHookConfig"] = {"S3OutputPath": "s3://photos/out"}
+    job.request["DebugRuleConfigurations"] = [rule("Overfit")]
+    job.request["ProfilerRuleConfigurations"] = [rule("ProfilerReport")]
+    assert job.run() == "Completed", job.log
+    assert statuses(job) == {"Overfit": ["InProgress", "Error"], "ProfilerReport": ["InProgress", "Error"]}
+    assert details(job, "Overfit").startswith("ClientError: No debugging data was saved by the training job.")
+    kinds = [event["kind"] for event in job.events]
+    assert kinds.index("finished") < len(kinds) - 1 - kinds[::-1].index("rule"), "verdicts follow the end of training"
+
+
+CUSTOM = """
+from smdebug.rules import Rule
+
+class LossIsHigh(Rule):
+    def __init__(self, base_trial, threshold="10"):
+        super().__init__(base_trial, action_str="")
+        self.threshold = float(threshold)
+        print("judging above", self.threshold)
+
+    def set_required_tensors(self, step):
+        self.req_tensors.add(name="Loss.*output", steps=[step], should_match_regex=True)
+
+    def invoke_at_step(self, step):
+        return any(tensor.value(step).mean() > self.threshold for tensor in self.req_tensors.get())
+"""
+
+
+def test_custom_rules_and_an_action(job: JobRun, scenes: Path) -> None:
+    """A custom rule stops a training that would last 40 s; another finds nothing, and a third has no class."""
+    debugged(job, scenes, lr=0.01, epochs=40, seconds=0.25)
+    source = job.put("rules/my_rule.py", CUSTOM.encode())
+    stop = '[{\\"name\\": \\"stoptraining\\", \\"training_job_prefix\\": \\"job-1\\"}]'
+    job.request["DebugRuleConfigurations"] = [
+        rule("LossIsHigh", "High", source_s3_uri=source, threshold="0.1", action_json=stop),
+        rule("LossIsHigh", "Low", source_s3_uri=source, threshold="100"),
+        rule("LossIsLow", "Missing", source_s3_uri=source),
+        rule("LossIsHigh", "Archive", source_s3_uri="s3://photos/rules/my_rule.zip"),
+    ]
+    assert job.run() == "Stopped", job.log
+    assert {name: values[-1] for name, values in statuses(job).items()} == {
+        "High": "IssuesFound",
+        "Low": "NoIssuesFound",
+        "Missing": "Error",
+        "Archive": "Error",
+    }
+    assert "Stopping" in job.statuses
+    assert "trained to the end" not in job.log
+    assert "judging above 0.1" in job.log
+    assert "It has: LossIsHigh, Rule" in details(job, "Missing")
+    assert "must be a file .py" in details(job, "Archive")

@@ -33,9 +33,7 @@ class LossNotDecreasingCondition(SelectedTensors):
     increase_threshold_percent: float = Field(5.0, ge=0)
     mode: StepMode | None = None
 
-    _series: dict[tuple[str, StepMode], list[tuple[int, float]]] = PrivateAttr(
-        default_factory=lambda: defaultdict(list)
-    )
+    _series: dict[tuple[str, StepMode], list[tuple[int, float]]] = PrivateAttr(default_factory=dict)
     _judged: dict[tuple[str, StepMode], int] = PrivateAttr(default_factory=dict)
 
     def selects(self, saved: SavedSteps, name: str) -> bool:

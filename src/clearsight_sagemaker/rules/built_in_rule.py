@@ -8,8 +8,8 @@ from typing import Any
 
 from clearsight.core.errors import BadChoice, ClearsightError
 from clearsight_sagemaker.rules.conditions import CONDITIONS
-from clearsight_sagemaker.rules.conditions.condition import Condition, SavedSteps
-from clearsight_sagemaker.rules.conditions.stalled_training import StalledTrainingCondition
+from clearsight_sagemaker.rules.conditions.condition import Condition, StepTensors
+from clearsight_sagemaker.rules.conditions.tensors import StalledTrainingCondition
 from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, interval_hint, parsed_actions
 from clearsight_sagemaker.rules.rule_status import CLEAR, ERROR, FOUND, RuleVerdict, condition_met
 from clearsight_sagemaker.rules.run_findings import finding_sentence
@@ -42,7 +42,7 @@ class BuiltInRule:
         self.verdict: RuleVerdict | None = None
         self._step = 0
 
-    def look(self, saved: SavedSteps, steps: Sequence[int]) -> None:
+    def check_steps(self, saved: StepTensors, steps: Sequence[int]) -> None:
         """Judge new steps, in order, until the condition is met."""
         for step in steps:
             if self.verdict is not None:
@@ -53,7 +53,7 @@ class BuiltInRule:
             except _TENSOR_ERRORS as error:
                 self._fail(f"at step {step}", error)
 
-    def look_idle(self, seconds: float) -> None:
+    def check_idle(self, seconds: float) -> None:
         """Judge a job that has saved nothing for some seconds."""
         if self.verdict is None:
             self._meet(self._condition.when_idle(seconds))

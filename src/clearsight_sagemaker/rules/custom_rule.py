@@ -92,7 +92,7 @@ class CustomRule:
             "result": str(self._result),
         }
 
-    def look(self) -> None:
+    def check_process(self) -> None:
         """Take the verdict of a process that has ended."""
         if self.verdict is None and self._process.wait(0):
             self.verdict = self._read()

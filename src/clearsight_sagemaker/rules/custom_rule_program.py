@@ -12,21 +12,28 @@ import inspect
 import json
 import os
 import sys
-import traceback
+from types import TracebackType
 
 
 def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
         settings = json.load(file)
-    try:
-        result = judge(settings)
-    except Exception as error:  # the user's code can raise anything; the line is in the traceback, which the log has
-        traceback.print_exc()
-        result = {"error": f"{type(error).__name__}: {error}"}
-    part = settings["result"] + ".part"
+    result_path = str(settings["result"])
+
+    def fail(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sys.__excepthook__(kind, error, trace)  # into the log of the job
+        write_result(result_path, {"error": f"{kind.__name__}: {error}"})
+
+    sys.excepthook = fail  # the user's code can raise anything
+    write_result(result_path, judge(settings))
+
+
+def write_result(path: str, result: dict[str, object]) -> None:
+    """Write the end of the rule; readers see the whole file or none."""
+    part = path + ".part"
     with open(part, "w", encoding="utf-8") as file:
         json.dump(result, file)
-    os.replace(part, settings["result"])
+    os.replace(part, path)
 
 
 def judge(settings: dict[str, object]) -> dict[str, object]:

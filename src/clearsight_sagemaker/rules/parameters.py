@@ -36,10 +36,10 @@ def hint_of(error: Mapping[str, Any]) -> str:
     return _KINDS.get(kind, str(error["msg"]).removeprefix("Input should ").replace("be ", "must be ", 1))
 
 
-def profiler_parameters(rule: str, given: Mapping[str, str]) -> dict[str, float]:
+def profiler_parameters(rule: str, texts: Mapping[str, str]) -> dict[str, float]:
     """Return the parameters of a profiler rule. Raises ValueError for an unknown one or one that is no number."""
     values = dict(PROFILER_DEFAULTS[rule])
-    for name, text in given.items():
+    for name, text in texts.items():
         if name in _ACCEPTED:
             continue
         if name not in values:
@@ -52,11 +52,11 @@ def profiler_parameters(rule: str, given: Mapping[str, str]) -> dict[str, float]
     return values
 
 
-def report_parameters(given: Mapping[str, str]) -> dict[str, dict[str, float]]:
+def report_parameters(texts: Mapping[str, str]) -> dict[str, dict[str, float]]:
     """Return the parameters of every rule in a ProfilerReport, which takes them as {Rule}_{parameter}."""
     of_rule: dict[str, dict[str, str]] = {name: {} for name in PROFILER_DEFAULTS}
     by_lower_name = {name.lower(): name for name in PROFILER_DEFAULTS}
-    for key, text in given.items():
+    for key, text in texts.items():
         rule, _, parameter = key.partition("_")
         if key in _ACCEPTED:
             continue

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_OWN = ("rule_to_invoke", "source_s3_uri", "action_json")  # of RuleParameters: not those of the rule itself
+_NOT_OF_RULE = ("rule_to_invoke", "source_s3_uri", "action_json")  # of RuleParameters: not those of the rule itself
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class RuleConfiguration:
         return cls(
             name=values["RuleConfigurationName"],
             rule=parameters.get("rule_to_invoke", ""),
-            parameters={name: text for name, text in parameters.items() if name not in _OWN},
+            parameters={name: text for name, text in parameters.items() if name not in _NOT_OF_RULE},
             source=parameters.get("source_s3_uri", ""),
             actions=parameters.get("action_json", ""),
             output=values.get("S3OutputPath") or "",
@@ -58,8 +58,10 @@ def interval_hint(request: Mapping[str, Any], points: int) -> str:
     if not intervals:
         return ""
     parts = ", ".join(f"{name} every {interval} steps" for name, interval in intervals.items())
-    own = {name: text for name, text in (hook.get("HookParameters") or {}).items() if name.endswith("save_interval")}
-    overridden = ", ".join(f"{name}={text}" for name, text in own.items())
+    hook_intervals = {
+        name: text for name, text in (hook.get("HookParameters") or {}).items() if name.endswith("save_interval")
+    }
+    overridden = ", ".join(f"{name}={text}" for name, text in hook_intervals.items())
     override = f", which overrides the hook's {overridden}" if overridden else ""
     return (
         f"It saw {points} saved {'step' if points == 1 else 'steps'}: collections are saved at intervals of their own"

@@ -80,6 +80,11 @@ class RuleProcess:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def pid(self) -> int:
+        """Return the number of the process."""
+        return self._process.pid
+
     def finish(self) -> None:
         """Wait for the verdicts of a job whose script has ended; none of them is an event yet."""
         self._is_ending = True
@@ -135,7 +140,7 @@ class RuleProcess:
         try:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # it has ended, or its pipe is closed
             self._problem = "its process has ended"
 
     def _read_reports(self, pipe: IO[str]) -> None:

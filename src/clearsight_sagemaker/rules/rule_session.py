@@ -73,17 +73,17 @@ class RuleSession:
         pause = _EVERY
         while not end.wait(pause):
             start = time.monotonic()
-            if self._look():
+            if self._check_new():
                 last_change = time.monotonic()
             for rule in self._built_in:
                 if rule.verdict is None:
-                    rule.look_idle(time.monotonic() - last_change)
+                    rule.check_idle(time.monotonic() - last_change)
                     self._pass_on(rule)
             pause = max(_EVERY, 4 * (time.monotonic() - start))
 
     def finish(self) -> None:
         """Judge the last steps, and report all verdicts that are not yet there, those of profiler rules too."""
-        self._look()
+        self._check_new()
         for rule in self._built_in:
             if rule.verdict is None and not self._tensors_are_there():
                 rule.verdict = RuleVerdict(status=ERROR, details=NO_DATA)
@@ -105,11 +105,11 @@ class RuleSession:
     def _tensors_are_there(self) -> bool:
         return self._saved.opened() is not None
 
-    def _look(self) -> bool:
+    def _check_new(self) -> bool:
         """Judge the steps that are new; return True where there are any."""
         for custom in self._custom:
             if custom.verdict is None:
-                custom.look()
+                custom.check_process()
                 self._pass_on(custom)
         waiting = [rule for rule in self._built_in if rule.verdict is None]
         tensors = self._saved.opened() if waiting else None
@@ -123,7 +123,7 @@ class RuleSession:
                 self._pass_on(rule)
             return False
         for rule in waiting:
-            rule.look(tensors, steps)
+            rule.check_steps(tensors, steps)
             self._pass_on(rule)
         return bool(steps)
 

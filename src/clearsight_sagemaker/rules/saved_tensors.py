@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from clearsight.core.errors import BadData, NotFound
-from clearsight_sagemaker.rules.conditions.condition import Array, SavedSteps, StepMode
+from clearsight_sagemaker.rules.conditions.condition import Array, StepMode, StepTensors
 from smdebug.core import layout
 from smdebug.core.modes import ModeKeys
 from smdebug.exceptions import SMDebugError
@@ -73,7 +73,7 @@ class SavedTensors:
         except SMDebugError:
             return float("nan")
 
-    def other(self, uri: str) -> SavedSteps:
+    def other(self, uri: str) -> StepTensors:
         """Return the tensors of another job. Raises NotFound where there are none."""
         folder = self._locate(uri)
         if not SavedTensors.is_there(folder):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from clearsight_sagemaker.rules.conditions import activations, inputs, losses, tensors, weights
 from clearsight_sagemaker.rules.conditions.condition import Condition
-from clearsight_sagemaker.rules.conditions.stalled_training import StalledTrainingCondition
 
 CONDITIONS: dict[str, type[Condition]] = {
     "AllZero": tensors.AllZeroCondition,
@@ -19,7 +18,7 @@ CONDITIONS: dict[str, type[Condition]] = {
     "PoorWeightInitialization": weights.PoorWeightInitializationCondition,
     "SaturatedActivation": activations.SaturatedActivationCondition,
     "SimilarAcrossRuns": tensors.SimilarAcrossRunsCondition,
-    "StalledTrainingRule": StalledTrainingCondition,
+    "StalledTrainingRule": tensors.StalledTrainingCondition,
     "TensorVariance": tensors.TensorVarianceCondition,
     "UnchangedTensor": tensors.UnchangedTensorCondition,
     "VanishingGradient": weights.VanishingGradientCondition,

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from clearsight_sagemaker.rules.conditions.condition import SavedSteps, SelectedTensors, matches, units, words
+from clearsight_sagemaker.rules.conditions.condition import SelectedTensors, StepTensors, matches, units, words
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -21,7 +21,7 @@ class DeadReluCondition(SelectedTensors):
     threshold_inactivity: Percent = 1.0
     threshold_layer: Percent = 50.0
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         has_data = False
         for name, value in self.selected(saved, step):
             has_data = True
@@ -36,7 +36,7 @@ class DeadReluCondition(SelectedTensors):
 
 class SaturatedActivationCondition(SelectedTensors):
     """Met where more than threshold_layer per cent of the units of a layer are saturated: more than
-    threshold_inactivity per cent of their inputs are beyond the thresholds of tanh or of sigmoid.
+    threshold_inactivity per cent of their inputs are outside the thresholds of tanh or of sigmoid.
     """
 
     tensor_regex: str | None = ".*tanh_input|.*sigmoid_input"
@@ -47,13 +47,13 @@ class SaturatedActivationCondition(SelectedTensors):
     threshold_inactivity: Percent = 1.0
     threshold_layer: Percent = 50.0
 
-    def selects(self, saved: SavedSteps, name: str) -> bool:
+    def selects(self, saved: StepTensors, name: str) -> bool:
         """Return True for an input of tanh or sigmoid, or a tensor of the named collections."""
         return matches(name, words(self.tensor_regex)) or any(
             saved.in_collection(name, collection) for collection in words(self.collection_names)
         )
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         has_data = False
         for name, value in self.selected(saved, step):
             has_data = True
@@ -61,8 +61,8 @@ class SaturatedActivationCondition(SelectedTensors):
             low = self.threshold_tanh_min if is_tanh else self.threshold_sigmoid_min
             high = self.threshold_tanh_max if is_tanh else self.threshold_sigmoid_max
             rows = units(value)
-            beyond = 100 * ((rows < low) | (rows > high)).mean(axis=1)  # (C,)
-            saturated = 100 * float(np.mean(beyond > self.threshold_inactivity))
+            outside = 100 * ((rows < low) | (rows > high)).mean(axis=1)  # (C,)
+            saturated = 100 * float(np.mean(outside > self.threshold_inactivity))
             if saturated > self.threshold_layer:
                 self._points += 1
                 limit = f"above threshold_layer={self.threshold_layer:g} %"

@@ -1,4 +1,4 @@
-"""Condition: what a rule looks for at the saved steps of a job. SavedSteps: the tensors, as conditions read them."""
+"""Condition: what a rule looks for at the saved steps of a job. StepTensors: the tensors, as conditions read them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array: TypeAlias = "npt.NDArray[Any]"
 StepMode: TypeAlias = Literal["TRAIN", "EVAL", "PREDICT", "GLOBAL"]
 
 
-class SavedSteps(Protocol):
+class StepTensors(Protocol):
     """Saved steps of a job. Steps are global steps, unless a method says otherwise."""
 
     def names(self, step: int) -> Sequence[str]:
@@ -41,7 +41,7 @@ class SavedSteps(Protocol):
         """Return a reduction of a tensor, stored or computed."""
         ...
 
-    def other(self, uri: str) -> SavedSteps:
+    def other(self, uri: str) -> StepTensors:
         """Return the tensors of another job."""
         ...
 
@@ -73,7 +73,7 @@ class Condition(BaseModel, ABC):
             raise BadValue(subject, hint_of(first)) from None
 
     @abstractmethod
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         """Check a step, each once and in order; return a clause on what is met, "" where nothing is."""
 
     def at_end(self) -> str:
@@ -94,7 +94,7 @@ class SelectedTensors(Condition):
     collection_names: str | None = None
     tensor_regex: str | None = None
 
-    def selected(self, saved: SavedSteps, step: int, *, scalars: bool = False) -> Iterable[tuple[str, Array]]:
+    def selected(self, saved: StepTensors, step: int, *, scalars: bool = False) -> Iterable[tuple[str, Array]]:
         """Yield names and elements of the selected tensors of a step that hold numbers. scalars: those of one alone."""
         for name in saved.names(step):
             if self.selects(saved, name):
@@ -102,7 +102,7 @@ class SelectedTensors(Condition):
                 if value.size and value.dtype.kind in "biuf" and (value.size == 1 or not scalars):
                     yield name, value
 
-    def selects(self, saved: SavedSteps, name: str) -> bool:
+    def selects(self, saved: StepTensors, name: str) -> bool:
         """Return True for a selected tensor."""
         collections, patterns = words(self.collection_names), words(self.tensor_regex)
         if not collections and not patterns:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from clearsight_sagemaker.rules.conditions.condition import Array, Condition, SavedSteps, matches, words
+from clearsight_sagemaker.rules.conditions.condition import Array, Condition, StepTensors, matches, words
 
 
 class CheckInputImagesCondition(Condition):
@@ -23,7 +23,7 @@ class CheckInputImagesCondition(Condition):
     _images: int = PrivateAttr(0)
     _sums: dict[int, float] = PrivateAttr(default_factory=dict)
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         for name in saved.names(step):
             if not matches(name, words(self.regex)):
                 continue
@@ -49,13 +49,13 @@ class LabelledPredictions(Condition):
     """Base of conditions on labels (N,) and predictions, classes (N,) or scores (N, C)."""
 
     def pairs(
-        self, saved: SavedSteps, labels: Sequence[str], predictions: Sequence[str], step: int
+        self, saved: StepTensors, labels: Sequence[str], predictions: Sequence[str], step: int
     ) -> tuple[Array, Array]:
         """Return labels and predicted classes of a step, (N,) each; the latter are empty where there are none."""
         none = np.empty(0, np.int64)
         known = _joined([saved.value(name, step).reshape(-1) for name in labels])
-        guessed = _joined([_classes(saved.value(name, step)) for name in predictions])
-        return known.astype(np.int64), guessed.astype(np.int64) if len(guessed) == len(known) else none
+        classes = _joined([_classes(saved.value(name, step)) for name in predictions])
+        return known.astype(np.int64), classes.astype(np.int64) if len(classes) == len(known) else none
 
 
 class ClassImbalanceCondition(LabelledPredictions):
@@ -76,9 +76,9 @@ class ClassImbalanceCondition(LabelledPredictions):
     _wrong: dict[int, int] = PrivateAttr(default_factory=dict)
     _predicted: dict[int, int] = PrivateAttr(default_factory=dict)
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         names = saved.names(step)
-        labels, guesses = self.pairs(
+        labels, predicted = self.pairs(
             saved,
             [name for name in names if matches(name, words(self.labels_regex))],
             [name for name in names if matches(name, words(self.predictions_regex))],
@@ -90,9 +90,9 @@ class ClassImbalanceCondition(LabelledPredictions):
         for label in np.unique(labels):
             same = labels == label
             self._labels[int(label)] = self._labels.get(int(label), 0) + int(same.sum())
-            if len(guesses):
+            if len(predicted):
                 self._predicted[int(label)] = self._predicted.get(int(label), 0) + int(same.sum())
-                self._wrong[int(label)] = self._wrong.get(int(label), 0) + int((guesses[same] != label).sum())
+                self._wrong[int(label)] = self._wrong.get(int(label), 0) + int((predicted[same] != label).sum())
         return self._verdict() if sum(self._labels.values()) >= self.samples else ""
 
     def _verdict(self) -> str:
@@ -122,20 +122,20 @@ class ConfusionCondition(LabelledPredictions):
     min_diag: float = Field(0.9, ge=0, le=1)
     max_off_diag: float = Field(0.1, ge=0, le=1)
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         names = saved.names(step)
-        labels, guesses = self.pairs(
+        labels, predicted = self.pairs(
             saved,
             [n for n in names if n == self.labels or saved.in_collection(n, self.labels_collection)],
             [n for n in names if n == self.predictions or saved.in_collection(n, self.predictions_collection)],
             step,
         )
-        if not len(guesses):
+        if not len(predicted):
             return ""
         self._points += 1
-        size = max(self.category_no or 0, int(max(labels.max(), guesses.max())) + 1)
+        size = max(self.category_no or 0, int(max(labels.max(), predicted.max())) + 1)
         counts = np.zeros((size, size))
-        np.add.at(counts, (labels, guesses), 1)
+        np.add.at(counts, (labels, predicted), 1)
         diagonal, totals = np.diag(counts), counts.sum(axis=1)
         for label in np.flatnonzero(totals):
             share = diagonal[label] / diagonal.sum() if diagonal.sum() else 0.0

@@ -10,9 +10,9 @@ from pydantic import Field, PrivateAttr
 
 from clearsight_sagemaker.rules.conditions.condition import (
     Condition,
-    SavedSteps,
     SelectedTensors,
     StepMode,
+    StepTensors,
     matches,
     words,
 )
@@ -34,15 +34,15 @@ class LossNotDecreasingCondition(SelectedTensors):
     mode: StepMode | None = None
 
     _series: dict[tuple[str, StepMode], list[tuple[int, float]]] = PrivateAttr(default_factory=dict)
-    _judged: dict[tuple[str, StepMode], int] = PrivateAttr(default_factory=dict)
+    _checked: dict[tuple[str, StepMode], int] = PrivateAttr(default_factory=dict)
 
-    def selects(self, saved: SavedSteps, name: str) -> bool:
+    def selects(self, saved: StepTensors, name: str) -> bool:
         """Return True for a loss."""
         if self.use_losses_collection and saved.in_collection(name, "losses"):
             return True
         return bool(self.collection_names or self.tensor_regex) and super().selects(saved, name)
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         mode, mode_step = saved.mode(step)
         place = step if self.mode == "GLOBAL" else mode_step
         counted: StepMode = "GLOBAL" if self.mode == "GLOBAL" else mode
@@ -66,12 +66,12 @@ class LossNotDecreasingCondition(SelectedTensors):
     def _compare(self, name: str, mode: StepMode) -> str:
         series = self._series[name, mode]
         step, now = series[-1]
-        if step - self._judged.setdefault((name, mode), series[0][0]) < self.num_steps:
+        if step - self._checked.setdefault((name, mode), series[0][0]) < self.num_steps:
             return ""
         earlier = [point for point in series if step - point[0] >= self.num_steps]
         if not earlier:
             return ""
-        self._judged[name, mode] = step
+        self._checked[name, mode] = step
         first, before = earlier[-1]
         drop = 100 * (before - now) / abs(before) if before else 0.0
         if 0 <= drop < self.diff_percent:
@@ -88,7 +88,7 @@ class LossSelection(Condition):
 
     tensor_regex: str | None = None
 
-    def losses(self, saved: SavedSteps, step: int) -> Iterable[float]:
+    def losses(self, saved: StepTensors, step: int) -> Iterable[float]:
         """Yield the finite losses of a step."""
         patterns = words(self.tensor_regex)
         for name in saved.names(step):
@@ -113,7 +113,7 @@ class OverfitCondition(LossSelection):
     _exceeded: int = PrivateAttr(0)
     _evaluation: int = PrivateAttr(0)  # first global step of the evaluation
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         mode, _ = saved.mode(step)
         found = list(self.losses(saved, step))
         if mode == "EVAL" and found:
@@ -158,7 +158,7 @@ class OvertrainingCondition(LossSelection):
     _best: dict[StepMode, float] = PrivateAttr(default_factory=dict)
     _without: dict[StepMode, int] = PrivateAttr(default_factory=lambda: defaultdict(int))
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         mode, mode_step = saved.mode(step)
         found = list(self.losses(saved, step))
         if mode not in ("TRAIN", "EVAL") or not found:

@@ -1,19 +1,22 @@
-"""Conditions on any tensors: ExplodingTensor, AllZero, UnchangedTensor, TensorVariance, SimilarAcrossRuns."""
+"""Conditions on any tensors: ExplodingTensor, AllZero, UnchangedTensor, TensorVariance, SimilarAcrossRuns,
+and StalledTrainingRule, whose jobs save none any more.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from typing import Any
+import json
+from collections import deque
 
 import numpy as np
 from pydantic import Field, PrivateAttr
 
 from clearsight_sagemaker.rules.conditions.condition import (
     Array,
+    Condition,
     RequiredSelection,
-    SavedSteps,
     SelectedTensors,
     StepMode,
+    StepTensors,
 )
 
 _EQUAL = 1e-6  # squared difference of two tensors, relative to the square of the first
@@ -24,7 +27,7 @@ class ExplodingTensorCondition(SelectedTensors):
 
     only_nan: bool = False
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         has_data = False
         for name, value in self.selected(saved, step):
             has_data = True
@@ -42,7 +45,7 @@ class AllZeroCondition(RequiredSelection):
 
     threshold: float = Field(100.0, gt=0, le=100)
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         has_data = False
         for name, value in self.selected(saved, step):
             has_data = True
@@ -64,7 +67,7 @@ class UnchangedTensorCondition(RequiredSelection):
 
     _recent: dict[tuple[str, StepMode], deque[Array]] = PrivateAttr(default_factory=dict)
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         mode, mode_step = saved.mode(step)
         has_data = False
         for name, value in self.selected(saved, step):
@@ -89,7 +92,7 @@ class TensorVarianceCondition(RequiredSelection):
     max_threshold: float | None = None
     min_threshold: float | None = None
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         has_data = False
         for name, value in self.selected(saved, step):
             has_data = True
@@ -113,10 +116,9 @@ class SimilarAcrossRunsCondition(SelectedTensors):
 
     other_trials: str
 
-    _other: SavedSteps | None = PrivateAttr(None)
-    _counts: dict[str, Any] = PrivateAttr(default_factory=lambda: defaultdict(int))
+    _other: StepTensors | None = PrivateAttr(None)
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         if self._other is None:
             self._other = saved.other(self.other_trials)
         has_data, names = False, set(self._other.names(step))
@@ -134,3 +136,30 @@ class SimilarAcrossRunsCondition(SelectedTensors):
                 return f"{name} is the same in {self.other_trials}: they differ by {difference:.3g} in squares"
         self._points += has_data
         return ""
+
+
+class StalledTrainingCondition(Condition):
+    """Met where no tensor was saved for `threshold` seconds.
+
+    stop_training_on_fire: stop the one job whose name begins with training_job_name_prefix.
+    """
+
+    threshold: float = Field(1800.0, gt=0)
+    stop_training_on_fire: bool = False
+    training_job_name_prefix: str = ""
+
+    def at_step(self, saved: StepTensors, step: int) -> str:
+        self._points += 1
+        return ""
+
+    def when_idle(self, seconds: float) -> str:
+        if seconds <= self.threshold:
+            return ""
+        return f"no tensor was saved for {seconds:.0f} s, longer than threshold={self.threshold:g}"
+
+    @property
+    def actions(self) -> str:
+        """Return the actions that its parameters ask for, as JSON; "" for none."""
+        if not self.stop_training_on_fire or not self.training_job_name_prefix:
+            return ""
+        return json.dumps({"name": "stoptraining", "training_job_prefix": self.training_job_name_prefix})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from clearsight_sagemaker.rules.conditions.condition import Array, Condition, SavedSteps, matches, words
+from clearsight_sagemaker.rules.conditions.condition import Array, Condition, StepTensors, matches, words
 
 
 class VanishingGradientCondition(Condition):
@@ -13,7 +13,7 @@ class VanishingGradientCondition(Condition):
 
     threshold: float = Field(1e-7, ge=0)
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         names = [name for name in saved.names(step) if saved.in_collection(name, "gradients")]
         means = {name: saved.reduction(name, step, "mean", absolute=True) for name in names}
         self._points += bool(means)
@@ -37,7 +37,7 @@ class WeightUpdateRatioCondition(Condition):
 
     _old: dict[str, tuple[int, Array]] = PrivateAttr(default_factory=dict)
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         mode, mode_step = saved.mode(step)
         if mode != "TRAIN":  # evaluation changes no weight
             return ""
@@ -82,7 +82,7 @@ class PoorWeightInitializationCondition(Condition):
     _best: float = PrivateAttr(float("inf"))
     _without: int = PrivateAttr(0)
 
-    def at_step(self, saved: SavedSteps, step: int) -> str:
+    def at_step(self, saved: StepTensors, step: int) -> str:
         if saved.mode(step)[0] != "TRAIN" or self._points >= self.steps:
             return ""
         names = saved.names(step)
@@ -98,7 +98,7 @@ class PoorWeightInitializationCondition(Condition):
             or self._flat([float(np.mean(saved.value(name, step))) for name in losses])
         )
 
-    def _unequal(self, saved: SavedSteps, step: int, names: list[str]) -> str:
+    def _unequal(self, saved: StepTensors, step: int, names: list[str]) -> str:
         variances = {name: float(np.var(saved.value(name, step))) for name in names}
         variances = {name: variance for name, variance in variances.items() if variance > 0}
         if len(variances) < 2:
@@ -109,7 +109,7 @@ class PoorWeightInitializationCondition(Condition):
             return ""
         return f"the variance of {most} is {factor:.3g} times that of {least}, above threshold={self.threshold:g}"
 
-    def _narrow(self, saved: SavedSteps, step: int, names: list[str]) -> str:
+    def _narrow(self, saved: StepTensors, step: int, names: list[str]) -> str:
         for name in names:
             low, high = np.percentile(saved.value(name, step), [5, 95])
             if high - low < self.distribution_range:

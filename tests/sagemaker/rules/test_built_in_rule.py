@@ -1,0 +1,44 @@
+"""BuiltInRule: what a user learns of a rule with too few data, and of one that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from clearsight_sagemaker.rules.built_in_rule import BuiltInRule
+from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration
+from clearsight_sagemaker.rules.rule_status import RuleVerdict
+from tests.sagemaker.rules.recorded import Steps, losses, read, record
+
+# What rule_configs.loss_not_decreasing() makes of a hook that asks for every second step.
+OVERRIDDEN = {
+    "HookParameters": {"train.save_interval": "2"},
+    "CollectionConfigurations": [{"CollectionName": "losses", "CollectionParameters": {"save_interval": "500"}}],
+}
+
+
+def verdict(folder: Path, steps: Steps, name: str, hook: dict[str, Any], **parameters: str) -> RuleVerdict:
+    values = {"RuleConfigurationName": name, "RuleParameters": {"rule_to_invoke": name, **parameters}}
+    rule = BuiltInRule(RuleConfiguration.of(values, is_profiler=False), {"DebugHookConfig": hook}, folder / "run")
+    record(folder, steps)
+    saved = read(folder)
+    rule.check_steps(saved, saved.refresh())
+    return rule.finish()
+
+
+def test_one_point_names_the_interval_that_overrides_the_hook(tmp_path: Path) -> None:
+    found = verdict(tmp_path, losses([2.0]), "LossNotDecreasing", OVERRIDDEN)
+    assert found.status == "NoIssuesFound"
+    assert "It saw 1 saved step" in found.details
+    assert "(losses every 500 steps), which overrides the hook's train.save_interval=2." in found.details
+
+
+def test_enough_points_need_no_explanation(tmp_path: Path) -> None:
+    falling = losses([2.0 - 0.01 * n for n in range(30)])
+    assert verdict(tmp_path, falling, "LossNotDecreasing", OVERRIDDEN) == RuleVerdict(status="NoIssuesFound")
+
+
+def test_a_wrong_pattern_is_an_error_of_the_rule(tmp_path: Path) -> None:
+    found = verdict(tmp_path, losses([2.0]), "AllZero", {}, tensor_regex="(")
+    assert found.status == "Error"
+    assert "regular expression (" in found.details

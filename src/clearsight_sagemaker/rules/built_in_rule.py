@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadChoice, ClearsightError
@@ -12,7 +11,7 @@ from clearsight_sagemaker.rules.conditions.condition import Condition, StepTenso
 from clearsight_sagemaker.rules.conditions.tensors import StalledTrainingCondition
 from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, interval_hint, parsed_actions
 from clearsight_sagemaker.rules.rule_status import CLEAR, ERROR, FOUND, RuleVerdict, condition_met
-from clearsight_sagemaker.rules.run_findings import finding_sentence
+from clearsight_sagemaker.rules.run_findings import RunFindings
 
 _FEW_POINTS = 1  # with so few saved steps a rule can compare nothing
 # What a condition may raise on tensors of a kind that it does not expect.
@@ -25,13 +24,13 @@ NO_DATA = (
 
 
 class BuiltInRule:
-    """A built-in rule of a job, with its verdict once it has one. run: clearsight's run folder of the job.
+    """A built-in rule of a job, with its verdict once it has one. findings: of clearsight's rules on the job.
 
     Raises ClearsightError or ValueError for a rule, a parameter or an action that is not possible.
     """
 
-    def __init__(self, configuration: RuleConfiguration, request: Mapping[str, Any], run: Path) -> None:
-        self.configuration, self._request, self._run = configuration, request, run
+    def __init__(self, configuration: RuleConfiguration, request: Mapping[str, Any], findings: RunFindings) -> None:
+        self.configuration, self._request, self._findings = configuration, request, findings
         if configuration.rule not in CONDITIONS:
             named = configuration.rule or "no rule_to_invoke"
             raise BadChoice(configuration.name, f"names {named}", got=configuration.rule, allowed=CONDITIONS)
@@ -59,7 +58,7 @@ class BuiltInRule:
             self._meet(self._condition.when_idle(seconds))
 
     def finish(self) -> RuleVerdict:
-        """Return the verdict when training has ended."""
+        """Return the verdict when training has ended and the findings are those of the whole run."""
         if self.verdict is None:
             self._meet(self._condition.at_end())
         if self.verdict is None:
@@ -69,7 +68,8 @@ class BuiltInRule:
     def _meet(self, clause: str) -> None:
         if clause:
             rule = self.configuration.rule
-            more = finding_sentence(self._run, rule)
+            self._findings.judge()
+            more = self._findings.sentence(rule)
             details = f"{condition_met(rule, self._step)}{_capital(clause)}.{' ' + more if more else ''}"
             self.verdict = RuleVerdict(status=FOUND, details=details)
 
@@ -84,7 +84,7 @@ class BuiltInRule:
             parts.append(f"{self.configuration.rule} had too little data to find anything.")
             seen = f"It saw {points} saved steps with the tensors that it needs."
             parts.append(interval_hint(self._request, points) or seen)
-        if more := finding_sentence(self._run, self.configuration.rule):
+        if more := self._findings.sentence(self.configuration.rule):
             parts.append(f"{more} SageMaker's rule of this name finds nothing.")
         return " ".join(parts)
 

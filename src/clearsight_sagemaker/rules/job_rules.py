@@ -9,6 +9,7 @@ from typing import Any
 from clearsight_sagemaker.rules.rule_configuration import configurations
 from clearsight_sagemaker.rules.rule_process import RuleProcess, RuleSettings, tensors_folder
 from clearsight_sagemaker.training.event_log import EventLog
+from clearsight_sagemaker.training.failure import JobFailed
 from clearsight_sagemaker.training.job_folder import JobFolder
 from clearsight_sagemaker.training.job_log import JobLog
 from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport
@@ -43,7 +44,7 @@ class JobRules:
             if self._process is not None:
                 self._process.finish()
             self._keep_run()
-        except OSError as error:  # such as a full disk
+        except (OSError, JobFailed) as error:  # a full disk, or a request without a folder for tensors
             self._log.write(f"The rules of the job were not judged to the end: {error}")
 
     def report(self) -> None:

@@ -50,18 +50,18 @@ def configurations(request: Mapping[str, Any]) -> Iterator[RuleConfiguration]:
 def interval_hint(request: Mapping[str, Any], points: int) -> str:
     """Return a sentence on why so few steps were saved, where collections of rules override the hook; "" elsewhere."""
     hook = request.get("DebugHookConfig") or {}
+    texts = {key: text for key, text in (hook.get("HookParameters") or {}).items() if key.endswith("save_interval")}
+    hook_interval = min((int(text) for text in texts.values() if text.isdigit()), default=0)
     intervals = {
         str(collection["CollectionName"]): interval
         for collection in hook.get("CollectionConfigurations") or ()
-        if (interval := (collection.get("CollectionParameters") or {}).get("save_interval"))
+        if (interval := str((collection.get("CollectionParameters") or {}).get("save_interval", ""))).isdigit()
+        and int(interval) > hook_interval
     }
     if not intervals:
         return ""
     parts = ", ".join(f"{name} every {interval} steps" for name, interval in intervals.items())
-    hook_intervals = {
-        name: text for name, text in (hook.get("HookParameters") or {}).items() if name.endswith("save_interval")
-    }
-    overridden = ", ".join(f"{name}={text}" for name, text in hook_intervals.items())
+    overridden = ", ".join(f"{key}={text}" for key, text in texts.items())
     override = f", which overrides the hook's {overridden}" if overridden else ""
     return (
         f"It saw {points} saved {'step' if points == 1 else 'steps'}: collections are saved at intervals of their own"

@@ -13,9 +13,10 @@ from clearsight.core.files import stays_inside
 from clearsight_sagemaker.rules.actions import RuleActions
 from clearsight_sagemaker.rules.built_in_rule import NO_DATA, BuiltInRule
 from clearsight_sagemaker.rules.custom_rule import CustomRule, RuleEnvironment
-from clearsight_sagemaker.rules.profiling.profiler_verdicts import judge_profiler_rules
+from clearsight_sagemaker.rules.profiling.profiler_verdicts import ProfilerRules
 from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, configurations
 from clearsight_sagemaker.rules.rule_status import ERROR, FOUND, RuleReporter, RuleVerdict
+from clearsight_sagemaker.rules.run_findings import RunFindings
 from clearsight_sagemaker.rules.saved_tensors import SavedTensors
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import JobFailed
@@ -45,6 +46,7 @@ class RuleSession:
         self._request: Mapping[str, Any] = folder.read_request()
         service = folder.read_service()
         self._actions = RuleActions(self._request["TrainingJobName"], folder, service, reporter.write)
+        self._findings = RunFindings(run, [rule.rule for rule in configurations(self._request)])
         self._built_in, self._custom = list[BuiltInRule](), list[CustomRule]()
         for configuration in configurations(self._request):
             if not configuration.is_profiler:
@@ -56,7 +58,7 @@ class RuleSession:
                 rule = CustomRule(configuration, self._environment, self._objects, self._reporter, self._locate)
                 self._custom.append(rule)
             else:
-                self._built_in.append(BuiltInRule(configuration, self._request, self._run))
+                self._built_in.append(BuiltInRule(configuration, self._request, self._findings))
         except _SETUP_ERRORS as error:
             self._report(configuration, RuleVerdict(status=ERROR, details=f"ClientError: {error}"), [])
 
@@ -84,6 +86,10 @@ class RuleSession:
     def finish(self) -> None:
         """Judge the last steps, and report all verdicts that are not yet there, those of profiler rules too."""
         self._check_new()
+        request = self._folder.read_request()  # UpdateTrainingJob may have changed the profiler's part
+        profiler = ProfilerRules(request, self._objects)
+        profiler.write_profile(self._run)
+        self._findings.judge()
         for rule in self._built_in:
             if rule.verdict is None and not self._tensors_are_there():
                 rule.verdict = RuleVerdict(status=ERROR, details=NO_DATA)
@@ -93,8 +99,7 @@ class RuleSession:
         for custom in self._custom:
             if custom.verdict is None:
                 self._report(custom.configuration, custom.finish(), custom.actions)
-        request = self._folder.read_request()  # UpdateTrainingJob may have changed the profiler's part
-        for configuration, verdict in judge_profiler_rules(request, self._objects, self._run):
+        for configuration, verdict in profiler.verdicts(self._findings):
             self._report(configuration, verdict, [])
 
     def close(self) -> None:

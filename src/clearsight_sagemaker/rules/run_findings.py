@@ -1,25 +1,39 @@
-"""Findings of clearsight's own rules about a job, beside those that SageMaker defines."""
+"""RunFindings: what clearsight's own rules find about a job, beside those that SageMaker defines."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from clearsight.core.errors import ClearsightError
 from clearsight.core.finding import Finding, flags
 from clearsight.workflow.debug import debug
+from clearsight.workflow.run.rules import ALL_RULES
 
 
-def finding_sentence(run: Path, rule: str) -> str:
-    """Return what clearsight's rule of a name finds in a run folder; "" where it finds nothing, or there is neither.
-
-    The rule has its own default parameters: it measures otherwise than SageMaker's.
+class RunFindings:
+    """Findings of clearsight's rules of some names in a run folder. The rules have their own default parameters: they
+    measure otherwise than SageMaker's. `judge` reads the run once for all of them.
     """
-    try:
-        findings = debug(run, rules="none", rule=[rule]).findings
-    except ClearsightError:  # no rule of the name, a parameter that it needs, or no run: only the detail is missing
-        return ""
-    found = next((finding for finding in findings if finding.found), None)
-    return f"clearsight: {_sentence(found)}" if found is not None else ""
+
+    def __init__(self, run: Path, rules: Sequence[str]) -> None:
+        self._run = run
+        self._rules = sorted(set(rules) & set(ALL_RULES.names()))
+        self._findings: Sequence[Finding] = ()
+
+    def judge(self) -> None:
+        """Judge what is in the run folder now. Without a run nothing is found."""
+        if not self._rules:
+            return
+        try:
+            self._findings = debug(self._run, rules="none", rule=self._rules).findings
+        except ClearsightError:  # no run, or one that was cut short: only the details are missing
+            self._findings = ()
+
+    def sentence(self, rule: str) -> str:
+        """Return what clearsight's rule of a name has found, the cause first; "" where it has found nothing."""
+        found = next((finding for finding in self._findings if finding.found and finding.rule == rule), None)
+        return f"clearsight: {_sentence(found)}" if found is not None else ""
 
 
 def _sentence(finding: Finding) -> str:

@@ -36,7 +36,7 @@ class SavedTensors:
         """Read what is new, and return the new steps in order. Raises BadData for damaged files."""
         try:
             self._trial.refresh_data()
-        except SMDebugError as error:
+        except (SMDebugError, ValueError, OSError) as error:
             raise BadData(str(self._folder), f"its tensors are damaged ({error})") from None
         steps = [step for step in self._trial.steps(ModeKeys.GLOBAL) if step > self._last]
         self._last = max(steps, default=self._last)

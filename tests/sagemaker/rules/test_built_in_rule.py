@@ -8,6 +8,7 @@ from typing import Any
 from clearsight_sagemaker.rules.built_in_rule import BuiltInRule
 from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration
 from clearsight_sagemaker.rules.rule_status import RuleVerdict
+from clearsight_sagemaker.rules.run_findings import RunFindings
 from tests.sagemaker.rules.recorded import Steps, losses, read, record
 
 # What rule_configs.loss_not_decreasing() makes of a hook that asks for every second step.
@@ -19,7 +20,8 @@ OVERRIDDEN = {
 
 def verdict(folder: Path, steps: Steps, name: str, hook: dict[str, Any], **parameters: str) -> RuleVerdict:
     values = {"RuleConfigurationName": name, "RuleParameters": {"rule_to_invoke": name, **parameters}}
-    rule = BuiltInRule(RuleConfiguration.of(values, is_profiler=False), {"DebugHookConfig": hook}, folder / "run")
+    findings = RunFindings(folder / "run", [name])
+    rule = BuiltInRule(RuleConfiguration.of(values, is_profiler=False), {"DebugHookConfig": hook}, findings)
     record(folder, steps)
     saved = read(folder)
     rule.check_steps(saved, saved.refresh())

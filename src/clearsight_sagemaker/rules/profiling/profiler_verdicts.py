@@ -17,7 +17,7 @@ from clearsight_sagemaker.rules.profiling.profiler_conditions import judge_rule
 from clearsight_sagemaker.rules.profiling.report_files import upload_report
 from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, configurations
 from clearsight_sagemaker.rules.rule_status import CLEAR, ERROR, FOUND, RuleVerdict, condition_met
-from clearsight_sagemaker.rules.run_findings import finding_sentence
+from clearsight_sagemaker.rules.run_findings import RunFindings
 from clearsight_sagemaker.run_profile import RunProfile
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import JobFailed
@@ -30,47 +30,50 @@ _NO_METRICS = (
 )
 
 
-def judge_profiler_rules(
-    request: Mapping[str, Any], objects: JobObjects, run: Path
-) -> Iterator[tuple[RuleConfiguration, RuleVerdict]]:
-    """Yield the profiler rules of a job with their verdicts. run: clearsight's run folder, which gets the profile."""
-    rules = [rule for rule in configurations(request) if rule.is_profiler]
-    if not rules:
-        return
-    config = request.get("ProfilerConfig") or {}
-    base = config.get("S3OutputPath") or request["OutputDataConfig"]["S3OutputPath"]
-    job = request["TrainingJobName"]
-    try:
-        measured = job_profile(join_uri(base, job, "profiler-output"), objects)
-        write_profile(run, measured)
-    except _ERRORS as error:
-        for rule in rules:
-            yield rule, _failed(error)
-        return
-    for rule in rules:
-        if not measured:
-            yield rule, RuleVerdict(status=ERROR, details=f"{_NO_METRICS} and is not disabled.")
-            continue
+class ProfilerRules:
+    """Profiler rules of a job whose script has ended. Problems with its metrics become those of the rules."""
+
+    def __init__(self, request: Mapping[str, Any], objects: JobObjects) -> None:
+        self._rules = [rule for rule in configurations(request) if rule.is_profiler]
+        config = request.get("ProfilerConfig") or {}
+        self._base = config.get("S3OutputPath") or request["OutputDataConfig"]["S3OutputPath"]
+        self._job, self._objects = request["TrainingJobName"], objects
+        self._measured, self._problem = Profile(), ""
+        if self._rules:
+            try:
+                self._measured = job_profile(join_uri(self._base, self._job, "profiler-output"), objects)
+            except _ERRORS as error:
+                self._problem = _failure(error)
+
+    def write_profile(self, run: Path) -> None:
+        """Put the metrics into clearsight's run folder of the job, so that its reports and rules have them."""
+        folder = run / "profile"
+        if not self._measured or run.is_symlink() or folder.exists() or folder.is_symlink():
+            return
+        spans: list[StepTimes | Span] = [*self._measured.all_spans, *self._measured.step_times]
         try:
-            if rule.rule == _REPORT:
-                uri = join_uri(rule.output or base, job, "rule-output", rule.name, "profiler-output")
-                yield rule, _report_verdict(rule, job, measured, uri, objects)
-            else:
-                yield rule, _rule_verdict(rule, job, measured, run)
-        except _ERRORS as error:
-            yield rule, _failed(error)
+            folder.mkdir(parents=True)
+            write_machine(folder, self._measured.machine)
+            gauges_file(folder).write_text("".join(map(gauge_line, self._measured.gauge_samples)), encoding="utf-8")
+            spans_file(folder).write_text("".join(map(span_line, spans)), encoding="utf-8")
+        except (OSError, ClearsightError) as error:
+            self._problem = _failure(error)
 
-
-def write_profile(run: Path, measured: Profile) -> None:
-    """Put a profile into clearsight's run folder of a job, so that its reports show it. Raises OSError."""
-    folder = run / "profile"
-    if not measured or run.is_symlink() or folder.exists() or folder.is_symlink():
-        return
-    folder.mkdir(parents=True)
-    write_machine(folder, measured.machine)
-    gauges_file(folder).write_text("".join(map(gauge_line, measured.gauge_samples)), encoding="utf-8")
-    spans: list[StepTimes | Span] = [*measured.all_spans, *measured.step_times]
-    spans_file(folder).write_text("".join(map(span_line, spans)), encoding="utf-8")
+    def verdicts(self, findings: RunFindings) -> Iterator[tuple[RuleConfiguration, RuleVerdict]]:
+        """Yield the rules with their verdicts. findings: of clearsight's rules on the job."""
+        for rule in self._rules:
+            problem = self._problem or ("" if self._measured else _NO_METRICS)
+            if problem:
+                yield rule, RuleVerdict(status=ERROR, details=problem)
+                continue
+            try:
+                if rule.rule == _REPORT:
+                    uri = join_uri(rule.output or self._base, self._job, "rule-output", rule.name, "profiler-output")
+                    yield rule, _report_verdict(rule, self._job, self._measured, uri, self._objects)
+                else:
+                    yield rule, _rule_verdict(rule, self._job, self._measured, findings)
+            except _ERRORS as error:
+                yield rule, RuleVerdict(status=ERROR, details=_failure(error))
 
 
 def _run_profile(job: str, measured: Profile, parameters: Mapping[str, Mapping[str, float]]) -> RunProfile:
@@ -92,13 +95,13 @@ def _report_verdict(rule: RuleConfiguration, job: str, measured: Profile, uri: s
     return RuleVerdict(status=FOUND, details=f"{condition_met(rule.rule, len(measured.step_times))}{causes}. {page}.")
 
 
-def _rule_verdict(rule: RuleConfiguration, job: str, measured: Profile, folder: Path) -> RuleVerdict:
+def _rule_verdict(rule: RuleConfiguration, job: str, measured: Profile, findings: RunFindings) -> RuleVerdict:
     if rule.rule not in PROFILER_DEFAULTS:
         allowed = [*PROFILER_DEFAULTS, _REPORT]
         raise BadChoice(rule.name, f"names {rule.rule or 'no rule_to_invoke'}", got=rule.rule, allowed=allowed)
     run = _run_profile(job, measured, {rule.rule: profiler_parameters(rule.rule, rule.parameters)})
     (finding,) = run.findings[rule.rule]
-    more = finding_sentence(folder, rule.rule)
+    more = findings.sentence(rule.rule)
     if finding.found:
         details = f"{condition_met(rule.rule, len(measured.step_times))}{_capital(finding)}"
         return RuleVerdict(status=FOUND, details=" ".join(filter(None, [details, more])))
@@ -110,7 +113,6 @@ def _capital(finding: Finding) -> str:
     return f"{finding.cause[0].upper()}{finding.cause[1:]}."
 
 
-def _failed(error: BaseException) -> RuleVerdict:
-    is_ours = isinstance(error, (ClearsightError, ValueError))
-    reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
-    return RuleVerdict(status=ERROR, details=f"ClientError: {reason}")
+def _failure(error: BaseException) -> str:
+    is_sentence = isinstance(error, (ClearsightError, ValueError))
+    return f"ClientError: {error if is_sentence else f'{type(error).__name__}: {error}'}"

@@ -39,7 +39,7 @@ class BuiltInRule:
         if isinstance(self._condition, StalledTrainingCondition):
             self.actions += parsed_actions(self._condition.actions)
         self.verdict: RuleVerdict | None = None
-        self._step = 0
+        self._step, self._met = 0, ""
 
     def check_steps(self, saved: StepTensors, steps: Sequence[int]) -> None:
         """Judge new steps, in order, until the condition is met."""
@@ -65,13 +65,21 @@ class BuiltInRule:
             self.verdict = RuleVerdict(status=CLEAR, details=self._clear_details())
         return self.verdict
 
+    def complete(self) -> bool:
+        """Add what clearsight has found since the condition was met; return True where there is something."""
+        more = self._findings.sentence(self.configuration.rule)
+        if self.verdict is None or self.verdict.status != FOUND or not more:
+            return False
+        before, self.verdict = self.verdict, RuleVerdict(status=FOUND, details=f"{self._met} {more}")
+        return before != self.verdict
+
     def _meet(self, clause: str) -> None:
         if clause:
             rule = self.configuration.rule
+            self._met = f"{condition_met(rule, self._step)}{_capital(clause)}."
+            self.verdict = RuleVerdict(status=FOUND, details=self._met)
             self._findings.judge()
-            more = self._findings.sentence(rule)
-            details = f"{condition_met(rule, self._step)}{_capital(clause)}.{' ' + more if more else ''}"
-            self.verdict = RuleVerdict(status=FOUND, details=details)
+            self.complete()
 
     def _fail(self, place: str, error: BaseException) -> None:
         reason = str(error) if isinstance(error, ClearsightError) else f"{type(error).__name__}: {error}"

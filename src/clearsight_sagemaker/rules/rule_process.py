@@ -152,7 +152,9 @@ class RuleProcess:
             event = values["rule"]
             key = (event["profiler"], event["configuration"])
             self._verdicts[key] = event
-            if not self._is_ending:
+            if self._is_ending:
+                self._reported.discard(key)
+            else:
                 self._events.append("rule", **event)
                 self._reported.add(key)
 

@@ -96,6 +96,8 @@ class RuleSession:
                 self._report(rule.configuration, rule.verdict, rule.actions)
             elif rule.verdict is None:
                 self._report(rule.configuration, rule.finish(), rule.actions)
+            elif rule.complete():
+                self._report(rule.configuration, rule.verdict, [])  # its actions are done
         for custom in self._custom:
             if custom.verdict is None:
                 self._report(custom.configuration, custom.finish(), custom.actions)

@@ -10,6 +10,7 @@ from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration
 from clearsight_sagemaker.rules.rule_status import RuleVerdict
 from clearsight_sagemaker.rules.run_findings import RunFindings
 from tests.sagemaker.rules.recorded import Steps, losses, read, record
+from tests.sagemaker.rules.test_run_findings import run_with_losses
 
 # What rule_configs.loss_not_decreasing() makes of a hook that asks for every second step.
 OVERRIDDEN = {
@@ -44,3 +45,23 @@ def test_a_wrong_pattern_is_an_error_of_the_rule(tmp_path: Path) -> None:
     found = verdict(tmp_path, losses([2.0]), "AllZero", {}, tensor_regex="(")
     assert found.status == "Error"
     assert "regular expression (" in found.details
+
+
+def test_a_rule_that_was_met_gets_what_clearsight_finds_later(tmp_path: Path) -> None:
+    """SageMaker's rule is met at step 10, clearsight's needs more steps of the run."""
+    findings = RunFindings(tmp_path / "run", ["LossNotDecreasing"])
+    values = {"RuleConfigurationName": "Flat", "RuleParameters": {"rule_to_invoke": "LossNotDecreasing"}}
+    rule = BuiltInRule(RuleConfiguration.of(values, is_profiler=False), {}, findings)
+    record(tmp_path / "tensors", losses([2.0] * 11))
+    saved = read(tmp_path / "tensors")
+    rule.check_steps(saved, saved.refresh())
+    assert rule.verdict is not None
+    assert rule.verdict.status == "IssuesFound"
+    assert "clearsight" not in rule.verdict.details
+    assert not rule.complete()
+    run_with_losses(tmp_path / "run", [2.0] * 200)
+    findings.judge()
+    assert rule.complete()
+    assert "at step 10 " in rule.verdict.details
+    assert "clearsight: " in rule.verdict.details
+    assert not rule.complete()

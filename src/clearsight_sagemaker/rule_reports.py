@@ -72,13 +72,19 @@ def _report(run: RunProfile, name: str, rule: ReportedRule) -> RuleReport:
         triggered=int(bool(found)),
         violations=_violations(run, name, details) if found else 0,
         details=details,
-        datapoints=rule.datapoints(run) if name in _REPORTERS or run.findings.get(name) else 0,
+        datapoints=rule.datapoints(run) if name in _REPORTERS or _had_data(run, name) else 0,
         parameters="\n".join(
             f"{key}:{value:g}" if isinstance(value, float) else f"{key}:{value}" for key, value in parameters.items()
         ),
         description=rule.description,
         recommendation=recommendation(name, found),
     )
+
+
+def _had_data(run: RunProfile, rule: str) -> bool:
+    """Return True where a rule checked the run; in a job of the service, where it had anything to judge as well."""
+    findings = run.findings.get(rule, ())
+    return any(not run.whole_job or finding.points is None or finding.points.have > 0 for finding in findings)
 
 
 def recommendation(rule: str, found: Sequence[Finding]) -> str:

@@ -37,7 +37,7 @@ class Stages:
 class RunProfile:
     """Profile of a run. findings: of each rule, in the order they were written.  rules: with the run's parameters.
 
-    given: parameters by rule and SageMaker's names, in place of those of `rules`.  whole_job: gauges count from the
+    rule_parameters: by rule and SageMaker's names, in place of those of `rules`.  whole_job: gauges count from the
     first sample to the last, as in SageMaker, and not from the first training step to the last.
     """
 
@@ -45,7 +45,7 @@ class RunProfile:
     profile: Profile
     findings: Mapping[str, tuple[Finding, ...]]
     rules: Mapping[str, Rule]
-    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rule_parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     whole_job: bool = False
 
     def found(self, rule: str) -> tuple[Finding, ...]:
@@ -54,8 +54,8 @@ class RunProfile:
 
     def parameters(self, rule: str) -> dict[str, Any]:
         """Return a rule's parameters by SageMaker's names: those of the run if known, else the defaults."""
-        if rule in self.given:
-            return dict(self.given[rule])
+        if rule in self.rule_parameters:
+            return dict(self.rule_parameters[rule])
         instance = self.rules.get(rule) or ALL_RULES.load(rule)()
         values = instance.parameters()
         return {(aliases(info) or (name,))[0]: values[name] for name, info in type(instance).model_fields.items()}

@@ -28,7 +28,6 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight/tuning/analysis/savings.py": "one analysis of a study per file",
     "clearsight/tuning/searchers": "registry: one searcher per file",
     "clearsight/workflow/report.py": "one verb per file",
-    "clearsight_sagemaker/rules/run_findings.py": "imports the rules of clearsight, which few processes need",
     "clearsight_sagemaker/service/operations.py": "registry: the operations of all services",
     "clearsight_sagemaker/training/job_site": "the name that Python loads, and no more",
     "clearsight_sagemaker/training/job_site/clearsight_job": "one hook per file, imported when torch is",

@@ -8,6 +8,7 @@ from typing import Any
 
 from clearsight.debugger.storage.saved_run import SavedRun
 from tests.sagemaker.training.conftest import JobRun
+from tests.sagemaker.training.test_stop import once_logged
 
 TRAINING = """
 import os, time
@@ -139,6 +140,8 @@ def check_report(job: JobRun) -> None:
     assert "stddev:50" in steps["RuleParameters"]
     usage = json.loads(job.get(f"{folder}profiler-reports/OverallSystemUsage.json"))
     assert 0 < usage["Details"]["CPU"]["algo-1"]["max"] <= 100
+    if not usage["Details"]["GPU"]:
+        assert json.loads(job.get(f"{folder}profiler-reports/LowGPUUtilization.json"))["Datapoints"] == 0
     page = job.get(f"{folder}profiler-report.html").decode()
     assert "SageMaker Debugger Profiling Report" in page
     notebook = json.loads(job.get(f"{folder}profiler-report.ipynb"))
@@ -164,6 +167,44 @@ def test_without_tensors_and_metrics_rules_are_errors(job: JobRun) -> None:
     assert details(job, "Overfit").startswith("ClientError: No debugging data was saved by the training job.")
     kinds = [event["kind"] for event in job.events]
     assert kinds.index("finished") < len(kinds) - 1 - kinds[::-1].index("rule"), "verdicts follow the end of training"
+
+
+SPOT = """
+import os, pathlib, sys, time
+import numpy as np
+from smdebug.core.collection_manager import CollectionManager
+from smdebug.core.file_store import LocalFiles
+from smdebug.core.modes import ModeKeys
+from smdebug.core.step_writer import StepWriter
+
+is_first = not os.listdir("/opt/ml/checkpoints")
+pathlib.Path("/opt/ml/checkpoints/begun.txt").write_text("yes")
+files = LocalFiles("/opt/ml/output/tensors")
+files.write("collections/000000000/worker_0_collections.json", CollectionManager().to_json().encode())
+for step in range(12):
+    writer = StepWriter(files, step, "worker_0")
+    loss = np.array(2.0 if is_first else 2.0 / (step + 1))
+    writer.write_tensor("CrossEntropyLoss_output_0", loss, ModeKeys.TRAIN, step)
+    writer.close()
+print("saved", is_first, flush=True)
+time.sleep(100 if is_first else 0)
+"""
+
+
+def test_a_job_that_is_started_again_is_judged_by_its_last_attempt(private_job: JobRun) -> None:
+    """The first attempt has a flat loss, which is found while it runs; the loss of the second falls."""
+    job = private_job
+    job.request |= {
+        "EnableManagedSpotTraining": True,
+        "CheckpointConfig": {"S3Uri": "s3://photos/checkpoints/a"},
+        "DebugHookConfig": {"S3OutputPath": "s3://photos/out"},
+        "DebugRuleConfigurations": [rule("LossNotDecreasing")],
+    }
+    job.code(SPOT)
+    interrupt = job.folder / "interrupt"
+    with once_logged(job, "2 at TRAIN step 0, 2 at step 10.", interrupt.touch):
+        assert job.run() == "Completed", job.log
+    assert statuses(job)["LossNotDecreasing"] == ["InProgress", "IssuesFound", "InProgress", "NoIssuesFound"]
 
 
 CUSTOM = """

@@ -77,9 +77,11 @@ class ProfilerRules:
 
 
 def _run_profile(job: str, measured: Profile, parameters: Mapping[str, Mapping[str, float]]) -> RunProfile:
-    run = RunProfile(name=job, profile=measured, findings={}, rules={}, given=parameters, whole_job=True)
+    run = RunProfile(name=job, profile=measured, findings={}, rules={}, rule_parameters=parameters, whole_job=True)
     findings = {rule: (judge_rule(run, rule, values),) for rule, values in parameters.items()}
-    return RunProfile(name=job, profile=measured, findings=findings, rules={}, given=parameters, whole_job=True)
+    return RunProfile(
+        name=job, profile=measured, findings=findings, rules={}, rule_parameters=parameters, whole_job=True
+    )
 
 
 def _report_verdict(rule: RuleConfiguration, job: str, measured: Profile, uri: str, objects: JobObjects) -> RuleVerdict:

@@ -145,6 +145,8 @@ class RuleProcess:
 
     def _read_reports(self, pipe: IO[str]) -> None:
         for line in pipe:
+            if not line.endswith("\n"):  # cut by the kill of the process
+                return
             values = json.loads(line)
             if "log" in values:
                 self._log.append(values["log"])

@@ -65,3 +65,10 @@ def test_a_rule_that_was_met_gets_what_clearsight_finds_later(tmp_path: Path) ->
     assert "at step 10 " in rule.verdict.details
     assert "clearsight: " in rule.verdict.details
     assert not rule.complete()
+
+
+def test_what_clearsight_finds_when_a_rule_is_met_is_in_its_details(tmp_path: Path) -> None:
+    run_with_losses(tmp_path / "run", [2.0] * 200)
+    found = verdict(tmp_path, losses([2.0] * 11), "LossNotDecreasing", {})
+    assert found.status == "IssuesFound"
+    assert "clearsight: " in found.details

@@ -11,12 +11,12 @@ from tests.sagemaker.training.conftest import JobRun
 from tests.sagemaker.training.test_stop import once_logged
 
 TRAINING = """
-import os, time
+import os
 import smdebug.pytorch as smd
 import torch
 from torchvision import datasets, transforms
 
-lr, epochs, seconds = (float(os.environ["SM_HP_" + name]) for name in ("LR", "EPOCHS", "SECONDS"))
+lr, epochs = (float(os.environ["SM_HP_" + name]) for name in ("LR", "EPOCHS"))
 torch.manual_seed(0)
 size = transforms.Compose([transforms.Resize((16, 16)), transforms.ToTensor()])
 images = {split: datasets.ImageFolder(os.environ["SM_CHANNEL_" + split], size) for split in ("TRAIN", "VALID")}
@@ -34,7 +34,6 @@ for epoch in range(int(epochs)):
         optimizer.zero_grad()
         criterion(model(batch), labels).backward()
         optimizer.step()
-        time.sleep(seconds)
     hook.set_mode(smd.modes.EVAL)
     model.eval()
     with torch.no_grad():
@@ -44,14 +43,14 @@ print("trained to the end")
 """
 
 
-def debugged(job: JobRun, scenes: Path, *, lr: float, epochs: int, seconds: float = 0.0) -> None:
+def debugged(job: JobRun, scenes: Path, *, lr: float, epochs: int) -> None:
     """Let a job train on eight real images a class, with everything saved every second step."""
     for split, places in {"train": slice(0, 8), "valid": slice(8, 12)}.items():
         for name in ("forest", "sea"):
             for image in sorted((scenes / "seg_train" / name).glob("*.jpg"))[places]:
                 job.put(f"scenes/{split}/{name}/{image.name}", image.read_bytes())
         job.channel(split, f"s3://photos/scenes/{split}")
-    job.request["HyperParameters"] |= {"lr": str(lr), "epochs": str(epochs), "seconds": str(seconds)}
+    job.request["HyperParameters"] |= {"lr": str(lr), "epochs": str(epochs)}
     job.request["DebugHookConfig"] = {
         "S3OutputPath": "s3://photos/out",
         "HookParameters": {"save_interval": "2"},
@@ -169,25 +168,35 @@ def test_without_tensors_and_metrics_rules_are_errors(job: JobRun) -> None:
     assert kinds.index("finished") < len(kinds) - 1 - kinds[::-1].index("rule"), "verdicts follow the end of training"
 
 
-SPOT = """
-import os, pathlib, sys, time
+SAVING = """
+import time
 import numpy as np
 from smdebug.core.collection_manager import CollectionManager
 from smdebug.core.file_store import LocalFiles
 from smdebug.core.modes import ModeKeys
 from smdebug.core.step_writer import StepWriter
 
-is_first = not os.listdir("/opt/ml/checkpoints")
-pathlib.Path("/opt/ml/checkpoints/begun.txt").write_text("yes")
 files = LocalFiles("/opt/ml/output/tensors")
 files.write("collections/000000000/worker_0_collections.json", CollectionManager().to_json().encode())
-for step in range(12):
+
+def save(step, loss):
     writer = StepWriter(files, step, "worker_0")
-    loss = np.array(2.0 if is_first else 2.0 / (step + 1))
-    writer.write_tensor("CrossEntropyLoss_output_0", loss, ModeKeys.TRAIN, step)
+    writer.write_tensor("CrossEntropyLoss_output_0", np.array(loss), ModeKeys.TRAIN, step)
     writer.close()
-print("saved", is_first, flush=True)
+"""
+SPOT = f"""{SAVING}
+import os, pathlib
+is_first = not os.listdir("/opt/ml/checkpoints")
+pathlib.Path("/opt/ml/checkpoints/begun.txt").write_text("yes")
+for step in range(12):
+    save(step, 2.0 if is_first else 2.0 / (step + 1))
 time.sleep(100 if is_first else 0)
+"""
+SLOW = f"""{SAVING}
+for step in range(1000):
+    save(step, 2.0)
+    time.sleep(0.1)
+print("trained to the end")
 """
 
 
@@ -224,9 +233,11 @@ class LossIsHigh(Rule):
 """
 
 
-def test_custom_rules_and_an_action(job: JobRun, scenes: Path) -> None:
-    """A custom rule stops a training that would last 40 s; another finds nothing, and a third has no class."""
-    debugged(job, scenes, lr=0.01, epochs=40, seconds=0.25)
+def test_custom_rules_and_an_action(private_job: JobRun) -> None:
+    """A custom rule stops a training that would last 100 s; another finds nothing, and a third has no class."""
+    job = private_job
+    job.request["DebugHookConfig"] = {"S3OutputPath": "s3://photos/out"}
+    job.code(SLOW)
     source = job.put("rules/my_rule.py", CUSTOM.encode())
     stop = '[{\\"name\\": \\"stoptraining\\", \\"training_job_prefix\\": \\"job-1\\"}]'
     job.request["DebugRuleConfigurations"] = [

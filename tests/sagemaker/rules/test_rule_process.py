@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,20 @@ from clearsight_sagemaker.training.job_folder import JobFolder
 from clearsight_sagemaker.training.job_log import JobLog
 from tests.sagemaker.rules.recorded import losses, record
 from tests.sagemaker.rules.test_job_rules import details, rule, statuses
+from tests.sagemaker.rules.test_run_findings import run_with_losses
 from tests.sagemaker.training.conftest import JobRun
+from tests.sagemaker.training.test_stop import wait_for
+
+
+@contextmanager
+def running_rules(job: JobRun) -> Iterator[RuleProcess]:
+    """Run the process of the rules of a job, without the job."""
+    job.write()
+    events, log = EventLog(job.folder / "events.jsonl"), JobLog(job.folder / "log.txt")
+    settings = RuleSettings(support=job.support, variables={}, user={"PATH": os.environ["PATH"]})
+    yield RuleProcess(JobFolder(job.folder), job.request, settings, events, log)
+    events.close()
+    log.close()
 
 
 @pytest.fixture
@@ -29,13 +43,9 @@ def rules(job: JobRun) -> Iterator[RuleProcess]:
         "DebugHookConfig": {"S3OutputPath": "s3://photos/out"},
         "DebugRuleConfigurations": [rule("Overfit")],
     }
-    job.write()
     record(job.folder / "work" / "ml" / "output" / "tensors", [*losses([1.0]), *losses([2.0], "EVAL")])
-    events, log = EventLog(job.folder / "events.jsonl"), JobLog(job.folder / "log.txt")
-    settings = RuleSettings(support=job.support, variables={}, user={"PATH": os.environ["PATH"]})
-    yield RuleProcess(JobFolder(job.folder), job.request, settings, events, log)
-    events.close()
-    log.close()
+    with running_rules(job) as process:
+        yield process
 
 
 def test_verdicts_become_events_when_they_are_reported(job: JobRun, rules: RuleProcess) -> None:
@@ -44,6 +54,21 @@ def test_verdicts_become_events_when_they_are_reported(job: JobRun, rules: RuleP
     rules.report()
     assert statuses(job) == {"Overfit": ["InProgress", "IssuesFound"]}
     assert (job.folder / "work" / "ml" / "output" / "tensors" / "training_job_end.ts").is_file()
+
+
+def test_a_rule_that_was_met_is_reported_again_with_what_clearsight_finds(job: JobRun) -> None:
+    """SageMaker's rule is met while the job runs; clearsight's own needs the whole run."""
+    output = job.folder / "work" / "ml" / "output"
+    job.request |= {"DebugHookConfig": {"S3OutputPath": "s3://photos/out"}}
+    job.request["DebugRuleConfigurations"] = [rule("LossNotDecreasing")]
+    with running_rules(job) as rules:
+        record(output / "tensors", losses([2.0] * 11))
+        wait_for(lambda: statuses(job)["LossNotDecreasing"] == ["InProgress", "IssuesFound"])
+        run_with_losses(output / "clearsight", [2.0] * 200)
+        rules.finish()
+        rules.report()
+    assert statuses(job)["LossNotDecreasing"] == ["InProgress", "IssuesFound", "IssuesFound"]
+    assert "clearsight: " in details(job, "LossNotDecreasing")
 
 
 def test_a_killed_process_is_an_error_of_the_rules(job: JobRun, rules: RuleProcess) -> None:

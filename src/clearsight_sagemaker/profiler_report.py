@@ -53,6 +53,7 @@ def profiler_page(run: RunProfile, reports: Sequence[RuleReport]) -> str:
         name=run.name,
         version=installed("clearsight") or "",
         summary=_summary(run),
+        period="From the start of the job to its end" if run.whole_job else "From the first training step to the last",
         system={metric: nodes for metric, nodes in by_name["OverallSystemUsage"].details.items() if nodes},
         framework=_framework(run, by_name["OverallFrameworkMetrics"].details),
         rules=sorted(reports, key=lambda report: -report.triggered),

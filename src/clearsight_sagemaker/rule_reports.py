@@ -72,13 +72,19 @@ def _report(run: RunProfile, name: str, rule: ReportedRule) -> RuleReport:
         triggered=int(bool(found)),
         violations=_violations(run, name, details) if found else 0,
         details=details,
-        datapoints=rule.datapoints(run) if name in _REPORTERS or run.findings.get(name) else 0,
+        datapoints=rule.datapoints(run) if name in _REPORTERS or _had_data(run, name) else 0,
         parameters="\n".join(
             f"{key}:{value:g}" if isinstance(value, float) else f"{key}:{value}" for key, value in parameters.items()
         ),
         description=rule.description,
         recommendation=recommendation(name, found),
     )
+
+
+def _had_data(run: RunProfile, rule: str) -> bool:
+    """Return True where a rule checked the run; in a job of the service, where it had anything to judge as well."""
+    findings = run.findings.get(rule, ())
+    return any(not run.whole_job or finding.points is None or finding.points.have > 0 for finding in findings)
 
 
 def recommendation(rule: str, found: Sequence[Finding]) -> str:
@@ -122,20 +128,6 @@ def _timed(run: RunProfile) -> int:
     return len(run.profile.steps())
 
 
-def _joint_samples(run: RunProfile, gauges: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return gauges at the samples during training that hold all of them, (gauges, T)."""
-    profile, table = run.profile, run.profile.steps()
-    if not len(table):
-        return np.empty((len(gauges), 0))
-    first, last = table.starts[0], table.starts[-1] + table.seconds[-1]
-    rows = [
-        [sample.values[name] for name in gauges]
-        for sample in profile.gauge_samples
-        if sample.rank == 0 and first <= sample.time <= last and all(name in sample.values for name in gauges)
-    ]
-    return np.array(rows, np.float64).reshape(-1, len(gauges)).T
-
-
 def _boxes(run: RunProfile, gauges: Sequence[str]) -> dict[str, Any]:
     """Return the distribution during training of each gauge that was read."""
     boxes = {gauge: box for gauge in gauges if (box := distribution(run.training(gauge))) is not None}
@@ -158,7 +150,7 @@ def _bottleneck(run: RunProfile, rule: str, gauge: str, parameter: str, cores: S
     if not run.gpus or gauge not in run.profile.gauges():
         return {"low_gpu_utilization": 0, "bottlenecks": {}}
     parameters, gauges = run.parameters(rule), (gauge, *cores)
-    samples = _joint_samples(run, [*run.gpus, *gauges])
+    samples = run.joint_samples([*run.gpus, *gauges])
     idle = samples[: len(run.gpus)].mean(axis=0) < parameters["gpu_threshold"]
     high = samples[len(run.gpus) :] > parameters[parameter]
     counts = {name: int((high[place] & idle).sum()) for place, name in enumerate(gauges)}
@@ -222,7 +214,7 @@ def _framework(run: RunProfile) -> dict[str, Any]:
 def _system(run: RunProfile) -> dict[str, Any]:
     """Return the use of the machine, from the first training step to the last."""
     values = {
-        "Network": _joint_samples(run, ("net.received", "net.sent")).sum(axis=0),
+        "Network": run.joint_samples(("net.received", "net.sent")).sum(axis=0),
         "GPU": np.concatenate([np.empty(0), *map(run.training, run.gpus)]),
         "CPU": run.training("cpu"),
         "CPU memory": run.training("memory"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from clearsight.core.errors import BadValue, ClearsightError, NotFound
 from clearsight.core.finding import Finding, read_findings
@@ -33,12 +35,18 @@ class Stages:
 
 @dataclass(frozen=True, kw_only=True)
 class RunProfile:
-    """Profile of a run. findings: of each rule, in the order they were written.  rules: with the run's parameters."""
+    """Profile of a run. findings: of each rule, in the order they were written.  rules: with the run's parameters.
+
+    rule_parameters: by rule and SageMaker's names, in place of those of `rules`.  whole_job: gauges count from the
+    first sample to the last, as in SageMaker, and not from the first training step to the last.
+    """
 
     name: str
     profile: Profile
     findings: Mapping[str, tuple[Finding, ...]]
     rules: Mapping[str, Rule]
+    rule_parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    whole_job: bool = False
 
     def found(self, rule: str) -> tuple[Finding, ...]:
         """Return what a rule found, the worst first; () if it found nothing or did not check the run."""
@@ -46,6 +54,8 @@ class RunProfile:
 
     def parameters(self, rule: str) -> dict[str, Any]:
         """Return a rule's parameters by SageMaker's names: those of the run if known, else the defaults."""
+        if rule in self.rule_parameters:
+            return dict(self.rule_parameters[rule])
         instance = self.rules.get(rule) or ALL_RULES.load(rule)()
         values = instance.parameters()
         return {(aliases(info) or (name,))[0]: values[name] for name, info in type(instance).model_fields.items()}
@@ -58,7 +68,23 @@ class RunProfile:
 
     def training(self, gauge: str) -> Floats:
         """Return a gauge from the first training step to the end of the last, (T,); empty if it was not read."""
-        return self.profile.within(self.profile.gauge(gauge)).values
+        series = self.profile.gauge(gauge)
+        return (series if self.whole_job else self.profile.within(series)).values
+
+    def joint_samples(self, gauges: Sequence[str]) -> Floats:
+        """Return gauges at the samples during training that hold all of them, (gauges, T)."""
+        profile, table = self.profile, self.profile.steps()
+        first, last = -np.inf, np.inf
+        if not self.whole_job:
+            if not len(table):
+                return np.empty((len(gauges), 0))
+            first, last = table.starts[0], table.starts[-1] + table.seconds[-1]
+        rows = [
+            [sample.values[name] for name in gauges]
+            for sample in profile.gauge_samples
+            if sample.rank == 0 and first <= sample.time <= last and all(name in sample.values for name in gauges)
+        ]
+        return np.array(rows, np.float64).reshape(-1, len(gauges)).T
 
     @cached_property
     def stages(self) -> Stages | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -13,7 +14,7 @@ import typer
 
 from clearsight.core.errors import BadValue, NotFound
 from clearsight.core.safe_text import printable_line
-from clearsight_sagemaker.cli.output import env_lines, log_lines, status_lines, status_values
+from clearsight_sagemaker.cli.output import env_lines, job_lines, job_values, log_lines, status_lines, status_values
 from clearsight_sagemaker.state.home import ServiceHome, default_home
 
 _HELP = {"help_option_names": ["--help", "-h"]}
@@ -102,14 +103,19 @@ def stop(home: Home = None) -> int:
 
 @app.command(context_settings=_HELP)
 def status(
+    job: Annotated[str, typer.Argument(help="name of a training job; the service itself by default")] = "",
     home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> int:
-    """Show where the service listens and how many jobs it has; exit code 1 where it does not run."""
-    values = status_values(_home(home))
-    for line in status_lines(values, as_json=as_json):
+    """Show where the service listens and how many jobs it has, or a job with its rules and its run folder.
+
+    The exit code is 1 where the service does not run; for a job it need not run.
+    """
+    values = job_values(_home(home), job) if job else status_values(_home(home))
+    lines = job_lines(values) if job else status_lines(values)
+    for line in [json.dumps(values, indent=2)] if as_json else lines:
         print(printable_line(line) if not as_json else line)
-    return 0 if values["url"] else 1
+    return 0 if job or values["url"] else 1
 
 
 @app.command(context_settings=_HELP)

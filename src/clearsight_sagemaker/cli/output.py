@@ -27,10 +27,8 @@ def status_values(home: ServiceHome) -> dict[str, Any]:
     return values
 
 
-def status_lines(values: Mapping[str, Any], *, as_json: bool) -> list[str]:
+def status_lines(values: Mapping[str, Any]) -> list[str]:
     """Return the lines of `status`."""
-    if as_json:
-        return [json.dumps(values, indent=2)]
     if not values["url"]:
         return ["stopped  no service runs", f"home     {values['home']}"]
     signatures = "required" if values["require_signature"] else "not checked"
@@ -41,6 +39,40 @@ def status_lines(values: Mapping[str, Any], *, as_json: bool) -> list[str]:
         f"access   signatures are {signatures}",
         f"/opt/ml  {values['container']}",
     ]
+
+
+def job_values(home: ServiceHome, job: str) -> dict[str, Any]:
+    """Return what `status JOB --json` prints; raises NotFound. run: clearsight's run folder of the job, "" for none."""
+    from clearsight_sagemaker.jobs.job_files import JobFiles
+    from clearsight_sagemaker.jobs.progress import JobProgress
+    from clearsight_sagemaker.state.service_state import TRAINING_JOB
+    from clearsight_sagemaker.training.job_folder import JobFolder
+
+    folder, progress = JobFiles(home.jobs / TRAINING_JOB / job), JobProgress()
+    if not folder.events.is_file():
+        names = [path.name for path in (home.jobs / TRAINING_JOB).glob("*")]
+        raise NotFound(job, "there is no training job of this name", got=job, allowed=names)
+    progress.update(folder)
+    run = JobFolder(folder.path).run
+    rules = [
+        {"rule": name, "profiler": is_profiler, "status": rule.status, "details": rule.details}
+        for (is_profiler, name), rule in progress.rules.items()
+    ]
+    values = {"job": job, "status": progress.status, "secondary": progress.secondary, "reason": progress.reason}
+    return {**values, "rules": rules, "run": str(run) if run.is_dir() else "", "log": str(folder.log)}
+
+
+def job_lines(values: Mapping[str, Any]) -> list[str]:
+    """Return the lines of `status JOB`."""
+    reason = f": {values['reason']}" if values["reason"] else ""
+    lines = [f"job      {values['job']}", f"status   {values['status']} ({values['secondary']}){reason}"]
+    for rule in values["rules"]:
+        details = " ".join(rule["details"].split())
+        lines.append(f"rule     {rule['rule']}: {rule['status']}{'. ' + details if details else ''}")
+    lines.append(f"log      {values['log']}")
+    if values["run"]:
+        lines.append(f"run      {values['run']} (open it with: clearsight report, clearsight debug)")
+    return lines
 
 
 def log_lines(home: ServiceHome, job: str, count: int, *, follow: bool) -> Iterator[str]:

@@ -168,6 +168,11 @@ class JobAttempt:
             variables |= toolkit_variables(context.request, self.hyperparameters, self.code, self.channels, context.ml)
         self._variables = variables
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Return the environment of the script, once the attempt is prepared."""
+        return self._variables
+
     def run(self, limits: TimeLimits) -> RunEnd:
         """Run the script to its end. Raises JobFailed, Interrupted, and OSError or S3Error for its uploads."""
         context, folder = self.context, self.context.folder

@@ -15,6 +15,7 @@ from clearsight.core.files import disk_full_as_error
 from clearsight.core.folder_lock import folder_lock
 from clearsight.core.format import several
 from clearsight.core.machine import cores, versions
+from clearsight_sagemaker.rules.job_rules import JobRules
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.artifacts import upload_model, upload_output
 from clearsight_sagemaker.training.attempt import JobAttempt, JobContext, RunEnd, TimeLimits
@@ -88,6 +89,7 @@ class JobSequence:
 
     def __init__(self, context: JobContext) -> None:
         self._context, self._events = context, context.events
+        self._rules = JobRules(context.folder, context.request, context.events, context.log)
         self._restarts = sum(event.get("secondary") == "Restarting" for event in context.events.previous)
         self._seconds = training_seconds(context.events.previous)  # of earlier attempts
         starts = [event["time"] for event in context.events.previous[:1]]
@@ -109,9 +111,11 @@ class JobSequence:
             status = self._fail(client_error(str(error)))
         except (OSError, sqlite3.Error) as error:
             status = self._fail(internal_error(str(error)))
+        self._rules.finish()
         if self._context.log.lost:
             self._context.log.write(f"{self._context.log.lost} lines are missing: the disk was full.")
         self._events.append("finished", status=status)
+        self._rules.report()  # as in SageMaker, where verdicts come after the end of training
         remove_work(self._context.folder.work)
         return status
 
@@ -131,9 +135,11 @@ class JobSequence:
             attempt.prepare()
             self._events.status("Training", "Training image download completed. Training in progress.")
             start = time.monotonic()
+            self._rules.start(self._context.support, attempt.variables, self._context.user.variables)
             try:
                 return attempt.run(self._limits())
             except Interrupted as error:
+                self._rules.stop()
                 self._seconds += time.monotonic() - start
                 self._restart(error)
 

@@ -108,6 +108,11 @@ class JobFolder:
         """Return the folder that the job has as HOME."""
         return self.work / "home"
 
+    @property
+    def run(self) -> Path:
+        """Return clearsight's run folder of a job that has ended, with what its hook has recorded beside smdebug."""
+        return self.path / "run"
+
     def inside(self, container_path: str) -> Path:
         """Return the path on this machine of a path in /opt/ml. Raises ValueError for one that is elsewhere."""
         parts = Path(container_path).relative_to(CONTAINER_ML)

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from clearsight_sagemaker.training.line_splitter import LineSplitter
 
@@ -54,6 +55,14 @@ class JobLog:
                 self.lost += len(lines)
 
 
+class LineLog(Protocol):
+    """What takes the lines of a process."""
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Append lines that hold no line ends."""
+        ...
+
+
 class OutputReader:
     """Thread that reads the pipe of a process tree until all of it has ended.
 
@@ -61,7 +70,7 @@ class OutputReader:
     memory holds one piece of the pipe and the last lines.
     """
 
-    def __init__(self, pipe: int, log: JobLog, on_lines: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, pipe: int, log: LineLog, on_lines: Callable[[Sequence[str]], None]) -> None:
         self._pipe, self._log, self._on_lines = pipe, log, on_lines
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._error: OSError | None = None

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from clearsight_sagemaker.training.job_log import JobLog, OutputReader
+from clearsight_sagemaker.training.job_log import LineLog, OutputReader
 
 Way = Literal["overlay", "tmpfs", "symlink", "environment"]
 
@@ -71,7 +71,7 @@ class JobProcess:
     _killed: bool = field(default=False)
 
     @classmethod
-    def start(cls, launch: Launch, log: JobLog, on_lines: Callable[[Sequence[str]], None]) -> JobProcess:
+    def start(cls, launch: Launch, log: LineLog, on_lines: Callable[[Sequence[str]], None]) -> JobProcess:
         """Start a command; its output and that of its children goes to the log. Raises OSError, ValueError."""
         output, output_end = os.pipe()
         status, status_end = os.pipe()

@@ -18,7 +18,7 @@ from clearsight_sagemaker.rules.custom_rule import RuleEnvironment
 from clearsight_sagemaker.rules.rule_session import RuleSession
 from clearsight_sagemaker.rules.rule_status import RuleReporter
 from clearsight_sagemaker.training.job_folder import JobFolder
-from clearsight_sagemaker.training.objects import JobObjects
+from clearsight_sagemaker.training.remote_objects import objects_of
 
 _NICENESS = 5  # the script of the job comes first
 _ABANDONED = 3  # exit code where the process of the job has ended
@@ -43,7 +43,7 @@ def main() -> None:
     )
     end = threading.Event()
     threading.Thread(target=_follow, args=(end,), name="input", daemon=True).start()
-    with closing(JobObjects(folder.read_service().objects)) as objects:
+    with closing(objects_of(folder.read_service(), folder)) as objects:
         run = tensors.parent / "clearsight"
         session = RuleSession(folder, environment, run, objects, RuleReporter(output))
         with closing(session):

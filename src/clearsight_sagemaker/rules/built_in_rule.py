@@ -13,7 +13,6 @@ from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, int
 from clearsight_sagemaker.rules.rule_status import CLEAR, ERROR, FOUND, RuleVerdict, condition_met
 from clearsight_sagemaker.rules.run_findings import RunFindings
 
-_FEW_POINTS = 1  # with so few saved steps a rule can compare nothing
 # What a condition may raise on tensors of a kind that it does not expect.
 _TENSOR_ERRORS = (ClearsightError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, OSError)
 NO_DATA = (
@@ -87,11 +86,10 @@ class BuiltInRule:
 
     def _clear_details(self) -> str:
         """Return what a user should know of a rule that found nothing; "" where it had enough data."""
-        points, parts = self._condition.points, []
-        if points <= _FEW_POINTS:
+        parts = []
+        if lack := self._condition.unmet_need:
             parts.append(f"{self.configuration.rule} had too little data to find anything.")
-            seen = f"It saw {points} saved steps with the tensors that it needs."
-            parts.append(interval_hint(self._request, points) or seen)
+            parts.append(interval_hint(self._request, self._condition.points) or f"It saw {lack}.")
         if more := self._findings.sentence(self.configuration.rule):
             parts.append(f"{more} SageMaker's rule of this name finds nothing.")
         return " ".join(parts)

@@ -12,7 +12,7 @@ from typing import Any
 from clearsight.core.errors import BadValue
 from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, parsed_actions
 from clearsight_sagemaker.rules.rule_status import CLEAR, ERROR, FOUND, RuleReporter, RuleVerdict, condition_met
-from clearsight_sagemaker.training.objects import JobObjects
+from clearsight_sagemaker.training.objects import Objects
 from clearsight_sagemaker.training.processes.job_process import JobProcess, Launch, Way
 
 _PROGRAM = Path(__file__).with_name("custom_rule_program.py")
@@ -45,7 +45,7 @@ class CustomRule:
         self,
         configuration: RuleConfiguration,
         environment: RuleEnvironment,
-        objects: JobObjects,
+        objects: Objects,
         reporter: RuleReporter,
         locate: Callable[[str], Path],
     ) -> None:

@@ -21,7 +21,7 @@ from clearsight_sagemaker.rules.saved_tensors import SavedTensors
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import JobFailed
 from clearsight_sagemaker.training.job_folder import JobFolder
-from clearsight_sagemaker.training.objects import JobObjects, split_uri
+from clearsight_sagemaker.training.objects import JobObjects, Objects, split_uri
 
 _EVERY = 0.5  # seconds between checks for new steps, more where a check takes long
 _SETUP_ERRORS = (ClearsightError, S3Error, JobFailed, ValueError, OSError)
@@ -38,7 +38,7 @@ class RuleSession:
         folder: JobFolder,
         environment: RuleEnvironment,
         run: Path,
-        objects: JobObjects,
+        objects: Objects,
         reporter: RuleReporter,
     ) -> None:
         self._folder, self._environment, self._run, self._objects = folder, environment, run, objects
@@ -65,6 +65,8 @@ class RuleSession:
     def _locate(self, uri: str) -> Path:
         """Return the folder of an address in the object store. Raises BadValue, JobFailed for another text."""
         bucket, key = split_uri(uri)
+        if not isinstance(self._objects, JobObjects):
+            raise BadValue(uri, "rules compare jobs in the service's own S3 alone")
         if not stays_inside(f"{bucket}/{key}"):
             raise BadValue(uri, "must be the address of a folder")
         return self._objects.store.folder / bucket / key

@@ -29,11 +29,11 @@ from clearsight_sagemaker.training.failure import (
     client_error,
     internal_error,
 )
-from clearsight_sagemaker.training.job_folder import JobFolder, ServiceSettings
+from clearsight_sagemaker.training.job_folder import JobFolder
 from clearsight_sagemaker.training.job_log import JobLog
-from clearsight_sagemaker.training.objects import STORE_ERRORS, JobObjects, Objects, join_uri
+from clearsight_sagemaker.training.objects import STORE_ERRORS, join_uri
 from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport, namespace_support, remove_work
-from clearsight_sagemaker.training.remote_objects import RemoteObjects
+from clearsight_sagemaker.training.remote_objects import objects_of
 
 STOP_SECONDS = 120.0  # between SIGTERM and SIGKILL
 _MOST_RESTARTS = 30  # of a spot job whose request sets no other limit
@@ -68,20 +68,12 @@ def run_job(
             service=service,
             user=user,
             support=support or namespace_support(folder.work),
-            objects=stack.enter_context(closing(_objects(service, folder))),
+            objects=stack.enter_context(closing(objects_of(service, folder))),
             events=events,
             log=stack.enter_context(closing(JobLog(folder.log))),
             stop_seconds=stop_seconds,
         )
         return JobSequence(context).run()
-
-
-def _objects(service: ServiceSettings, folder: JobFolder) -> Objects:
-    """Return the objects of the service, or of the S3 in its place."""
-    if not service.s3_endpoint:
-        return JobObjects(service.objects)
-    keys = (service.access_key, service.secret_key, service.region)
-    return RemoteObjects(service.s3_endpoint, *keys, folder.work / "objects")
 
 
 class JobSequence:

@@ -12,9 +12,18 @@ from typing import IO, Any
 
 from clearsight.core.errors import missing_extra
 from clearsight_sagemaker.s3.errors import STATUSES, S3Error
-from clearsight_sagemaker.training.objects import Writable, split_uri
+from clearsight_sagemaker.training.job_folder import JobFolder, ServiceSettings
+from clearsight_sagemaker.training.objects import JobObjects, Objects, Writable, split_uri
 
 _RETRIES = 5
+
+
+def objects_of(service: ServiceSettings, folder: JobFolder) -> Objects:
+    """Return the objects of the service, or those of the S3 in its place."""
+    if not service.s3_endpoint:
+        return JobObjects(service.objects)
+    keys = (service.access_key, service.secret_key, service.region)
+    return RemoteObjects(service.s3_endpoint, *keys, folder.work / "objects")
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,12 @@ def test_one_point_names_the_interval_that_overrides_the_hook(tmp_path: Path) ->
     assert "(losses every 500 steps), which overrides the hook's train.save_interval=2." in found.details
 
 
+def test_losses_that_lie_too_close_to_be_compared_are_too_little_data(tmp_path: Path) -> None:
+    found = verdict(tmp_path, losses([2.0] * 9), "LossNotDecreasing", {})
+    assert found.status == "NoIssuesFound"
+    assert "It saw no two losses of one mode that lie 10 steps apart." in found.details
+
+
 def test_enough_points_need_no_explanation(tmp_path: Path) -> None:
     falling = losses([2.0 - 0.01 * n for n in range(30)])
     assert verdict(tmp_path, falling, "LossNotDecreasing", OVERRIDDEN) == RuleVerdict(status="NoIssuesFound")

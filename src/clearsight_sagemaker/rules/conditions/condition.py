@@ -58,6 +58,11 @@ class Condition(BaseModel, ABC):
         """Return the number of steps at which the condition could be checked."""
         return self._points
 
+    @property
+    def unmet_need(self) -> str:
+        """Return what the condition lacked to be judged even once, as a clause; "" where it was judged."""
+        return "" if self._points > 1 else f"{self._points} saved steps with the tensors that it needs"
+
     @classmethod
     def parse(cls, rule: str, parameters: Mapping[str, str]) -> Condition:
         """Return the condition with parameters as text. Raises BadChoice for an unknown one, BadValue for another."""

@@ -35,6 +35,12 @@ class LossNotDecreasingCondition(SelectedTensors):
 
     _series: dict[tuple[str, StepMode], list[tuple[int, float]]] = PrivateAttr(default_factory=dict)
     _checked: dict[tuple[str, StepMode], int] = PrivateAttr(default_factory=dict)
+    _has_compared: bool = PrivateAttr(False)
+
+    @property
+    def unmet_need(self) -> str:
+        """Return what it lacked: two losses of one mode that lie num_steps apart."""
+        return "" if self._has_compared else f"no two losses of one mode that lie {self.num_steps} steps apart"
 
     def selects(self, saved: StepTensors, name: str) -> bool:
         """Return True for a loss."""
@@ -71,7 +77,7 @@ class LossNotDecreasingCondition(SelectedTensors):
         earlier = [point for point in series if step - point[0] >= self.num_steps]
         if not earlier:
             return ""
-        self._checked[name, mode] = step
+        self._checked[name, mode], self._has_compared = step, True
         first, before = earlier[-1]
         drop = 100 * (before - now) / abs(before) if before else 0.0
         if 0 <= drop < self.diff_percent:

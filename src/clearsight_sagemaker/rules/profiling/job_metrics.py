@@ -9,7 +9,7 @@ from typing import Any
 
 from clearsight.core.machine import cores
 from clearsight.core.profile import GaugeSample, Machine, Profile, Span, StepTimes
-from clearsight_sagemaker.training.objects import JobObjects, join_uri, split_uri
+from clearsight_sagemaker.training.objects import Objects, join_uri, split_uri
 from smdebug.exceptions import CorruptFile
 from smdebug.profiler.trace_event_file_parser import TraceEvent, read_trace
 
@@ -18,7 +18,7 @@ _GAUGES = {"MemoryUsedPercent": "memory", "BytesReceived": "net.received", "Byte
 _MOST_BYTES = 64 << 20  # of a timeline: the script may have written anything there
 
 
-def job_profile(uri: str, objects: JobObjects) -> Profile:
+def job_profile(uri: str, objects: Objects) -> Profile:
     """Return what the files of a profiler-output say. uri: its address. Raises S3Error, OSError."""
     bucket = split_uri(uri)[0]
     samples, events = list[GaugeSample](), list[TraceEvent]()

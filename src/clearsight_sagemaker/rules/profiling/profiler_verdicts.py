@@ -21,7 +21,7 @@ from clearsight_sagemaker.rules.run_findings import RunFindings
 from clearsight_sagemaker.run_profile import RunProfile
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import JobFailed
-from clearsight_sagemaker.training.objects import JobObjects, join_uri
+from clearsight_sagemaker.training.objects import Objects, join_uri
 
 _REPORT = "ProfilerReport"
 _ERRORS = (ClearsightError, S3Error, JobFailed, sqlite3.Error, ValueError, TypeError, LookupError, OSError)
@@ -33,7 +33,7 @@ _NO_METRICS = (
 class ProfilerRules:
     """Profiler rules of a job whose script has ended. Problems with its metrics become those of the rules."""
 
-    def __init__(self, request: Mapping[str, Any], objects: JobObjects) -> None:
+    def __init__(self, request: Mapping[str, Any], objects: Objects) -> None:
         self._rules = [rule for rule in configurations(request) if rule.is_profiler]
         config = request.get("ProfilerConfig") or {}
         self._base = config.get("S3OutputPath") or request["OutputDataConfig"]["S3OutputPath"]
@@ -84,7 +84,7 @@ def _run_profile(job: str, measured: Profile, parameters: Mapping[str, Mapping[s
     )
 
 
-def _report_verdict(rule: RuleConfiguration, job: str, measured: Profile, uri: str, objects: JobObjects) -> RuleVerdict:
+def _report_verdict(rule: RuleConfiguration, job: str, measured: Profile, uri: str, objects: Objects) -> RuleVerdict:
     run = _run_profile(job, measured, report_parameters(rule.parameters))
     upload_report(run, uri, objects)
     found = [finding for findings in run.findings.values() for finding in findings if finding.found]

@@ -9,7 +9,7 @@ from typing import Any
 from clearsight_sagemaker.profiler_report import profiler_page
 from clearsight_sagemaker.rule_reports import RuleReport, rule_reports
 from clearsight_sagemaker.run_profile import RunProfile
-from clearsight_sagemaker.training.objects import JobObjects, join_uri
+from clearsight_sagemaker.training.objects import Objects, join_uri
 
 _READ_REPORTS = """import json
 from pathlib import Path
@@ -22,7 +22,7 @@ _SHOW_USAGE = """for metric, nodes in reports["OverallSystemUsage"]["Details"].i
         print(node, metric, values)"""
 
 
-def upload_report(run: RunProfile, uri: str, objects: JobObjects) -> None:
+def upload_report(run: RunProfile, uri: str, objects: Objects) -> None:
     """Write the files below an address. Raises S3Error, OSError."""
     reports = rule_reports(run)
     page = profiler_page(run, reports)

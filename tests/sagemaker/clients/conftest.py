@@ -1,4 +1,4 @@
-"""Real clients, from an environment of their own: $CLEARSIGHT_CLIENTS is a folder with bin/python and bin/aws."""
+"""Real clients, from an environment of their own that `make clients` creates."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from clearsight.jobs.store import JobStore
 from clearsight_sagemaker.clients.environment import client_environment
 from clearsight_sagemaker.service.lifecycle import running_url
 from clearsight_sagemaker.state.home import ServiceHome
+from tests.sagemaker.client_folder import client_folder
 
 SECONDS = 120.0
 
@@ -56,9 +57,7 @@ class Clients:
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
     """Clients of a service whose jobs train nothing."""
-    folder = Path(os.environ.get("CLEARSIGHT_CLIENTS", "no-folder"))
-    if not (folder / "bin" / "python").is_file():
-        pytest.skip("no client environment: set CLEARSIGHT_CLIENTS to a folder with sagemaker<3, boto3 and awscli")
+    folder = client_folder()
     home = ServiceHome(tmp_path_factory.mktemp("home") / "sagemaker")
     service = subprocess.Popen([sys.executable, "-m", "tests.sagemaker.clients.fake_service", str(home.folder)])
     try:

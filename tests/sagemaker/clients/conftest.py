@@ -54,6 +54,57 @@ class Clients:
         return done.stdout
 
 
+LOOPBACK = Path(__file__).with_name("loopback")
+
+
+class RealService:
+    """A service whose jobs train, under its supervisor, and clients that reach no other host."""
+
+    def __init__(self, home: ServiceHome, folder: Path, work: Path) -> None:
+        self.home, self._work = home, work
+        self._command = [sys.executable, "-m", "clearsight_sagemaker"]
+        self.start()
+        self._hosts = work / "hosts.txt"
+        url = str(home.address()["url"])
+        plain = {"PATH": os.environ["PATH"], "HOME": str(home.folder), "PYTHONPATH": str(LOOPBACK)}
+        environment = client_environment(home, url, plain, fast_polling=True)
+        self.clients = Clients(folder, {**environment, "CLEARSIGHT_TEST_HOSTS": str(self._hosts)}, work)
+
+    def start(self) -> None:
+        """Start the service, or share the one that runs."""
+        self._run("start", "--max-jobs", "2")
+
+    def stop(self) -> None:
+        """Stop the service and its supervisor."""
+        self._run("stop")
+        _end_supervisor(self.home)
+
+    def kill(self) -> None:
+        """Kill the process of the service."""
+        identity = self.home.address()["process"]
+        os.kill(identity["pid"], signal.SIGKILL)
+        while not process_ended(identity):
+            time.sleep(0.01)
+
+    def hosts(self) -> str:
+        """Return the other hosts that clients tried to reach."""
+        return self._hosts.read_text() if self._hosts.exists() else ""
+
+    def _run(self, word: str, *words: str) -> None:
+        command = [*self._command, word, *words, "--home", str(self.home.folder)]
+        subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
+    """A service whose jobs train."""
+    folder = client_folder()
+    home = ServiceHome(tmp_path_factory.mktemp("home") / "sagemaker")
+    service = RealService(home, folder, tmp_path_factory.mktemp("work"))
+    yield service
+    service.stop()
+
+
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
     """Clients of a service whose jobs train nothing."""

@@ -2,10 +2,10 @@
 
 Five defects of moto 5.2.5 are left out: completing an aborted upload is its status 500; it stores the wrong bytes for
 a presigned PUT with the content type of a form; it refuses unsigned GETs; it accepts a wrong Content-MD5; writers that
-race get its status 500. Others were found here: it
-ignores Quiet of a deletion of many and the condition of a copy; deleting the tags of a key that is missing, and an empty
-set of tags, are errors of Python; a part copied from a key that is missing ends with an error without a code; pages of
-the first listing repeat prefixes; pages of parts end early; parts may be in any order.
+race get its status 500. Others were found here: it ignores Quiet of a deletion of many and the condition of a copy;
+deleting the tags of a missing key, and an empty set of tags, are errors of Python; a part copied from a missing key ends
+with an error without a code; pages of the first listing repeat prefixes; pages of parts end early; parts may be in any
+order.
 """
 
 from __future__ import annotations

@@ -103,6 +103,8 @@ def byte_range(text: str, size: int) -> tuple[int, int] | None:
     first, dash, last = span.partition("-")
     if unit.strip() != "bytes" or not dash or not (first.isdecimal() or (not first and last.isdecimal())):
         return None
+    if not first and size == 0 and int(last) > 0:  # the last bytes of nothing are nothing, which is no error in HTTP
+        return None
     if first:
         start, end = int(first), min(int(last) + 1, size) if last.isdecimal() else size
     else:

@@ -39,6 +39,17 @@ class Clients:
         """Return what a program with the SDK prints."""
         return self.run("python", "-c", code)
 
+    def popen(self, program: str, *words: str) -> subprocess.Popen[str]:
+        """Return a program that runs."""
+        return subprocess.Popen(
+            [str(self._folder / "bin" / program), *words],
+            env=self._environment,
+            cwd=self.work,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def run(self, program: str, *words: str) -> str:
         """Return what a program prints; a failure fails the test."""
         done = subprocess.run(
@@ -85,6 +96,22 @@ class RealService:
         os.kill(identity["pid"], signal.SIGKILL)
         while not process_ended(identity):
             time.sleep(0.01)
+
+    def kill_supervisor(self) -> None:
+        """Kill the process that starts the service and jobs again."""
+        store = JobStore(self.home.processes)
+        identity = store.supervisor
+        store.close()
+        os.kill(identity["pid"], signal.SIGKILL)
+        while not process_ended(identity):
+            time.sleep(0.01)
+
+    def wait_for_answer(self) -> None:
+        """Wait until the service answers."""
+        end = time.monotonic() + SECONDS
+        while not running_url(self.home):
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
     def hosts(self) -> str:
         """Return the other hosts that clients tried to reach."""

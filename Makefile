@@ -61,7 +61,7 @@ format: $(READY)  ## format the code
 	@$(BIN)/ruff format -q .
 
 bench: $(READY)  ## run every benchmark and print its result (minutes)
-	@for b in startup first_hour real_data default_recipe frozen_epochs debugger_overhead profiler_overhead kept_memory auto_tune frozen_tuning parallel_tuning; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
+	@for b in startup first_hour real_data default_recipe frozen_epochs debugger_overhead profiler_overhead kept_memory auto_tune frozen_tuning parallel_tuning sagemaker_service; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 images: $(READY)  ## write docs/images/ from small runs on the data in shared/
 	@$(BIN)/python docs/screenshots.py $${CLEARSIGHT_SHARED:-../shared}

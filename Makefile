@@ -3,12 +3,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 WORKERS ?= 2
 READY := .venv/.ready
+CLIENTS := .venv-clients
+CLIENTS_READY := $(CLIENTS)/.ready
 # Measured on Linux x86_64 with all extras and the tools of developers: 3.4 GB by deflate of a sample of them, and du.
 DOWNLOAD := 4
 INSTALLED := 7
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint format bench docs images lock clean
+.PHONY: help setup clients quickstart test lint format bench docs images lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +34,15 @@ $(READY): pyproject.toml requirements.lock requirements-bootstrap.lock
 	@touch $@
 	@echo "setup: done; next: source .venv/bin/activate && clearsight doctor"
 
+# The clients of SageMaker's APIs do not resolve with the packages of clearsight: an environment of their own.
+clients: $(CLIENTS_READY)  ## create .venv-clients: the SageMaker SDK, boto3, awscli and moto, for tests
+
+$(CLIENTS_READY): requirements-clients.lock | $(READY)
+	@rm -f $@
+	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python $(CLIENTS)
+	@$(BIN)/uv pip sync -q --python $(CLIENTS)/bin/python --require-hashes requirements-clients.lock
+	@touch $@
+
 quickstart: $(READY)  ## run the whole main job on embedded data, in about a minute
 	@$(BIN)/clearsight quickstart
 
@@ -50,7 +61,7 @@ format: $(READY)  ## format the code
 	@$(BIN)/ruff format -q .
 
 bench: $(READY)  ## run every benchmark and print its result (minutes)
-	@for b in startup first_hour real_data default_recipe frozen_epochs debugger_overhead profiler_overhead kept_memory auto_tune frozen_tuning parallel_tuning; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
+	@for b in startup first_hour real_data default_recipe frozen_epochs debugger_overhead profiler_overhead kept_memory auto_tune frozen_tuning parallel_tuning sagemaker_service; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 images: $(READY)  ## write docs/images/ from small runs on the data in shared/
 	@$(BIN)/python docs/screenshots.py $${CLEARSIGHT_SHARED:-../shared}
@@ -65,8 +76,10 @@ lock: $(READY)  ## resolve the newest versions into requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command 'make lock' --extra openvino --extra parquet --extra tensorboard --extra lightning --extra huggingface \
 		--extra dashboard --extra ray --extra sagemaker --extra dev pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command 'make lock' requirements-clients.in -o requirements-clients.lock
 	@echo 'uv' | $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command 'make lock' - -o requirements-bootstrap.lock
 
 clean:  ## remove .venv and caches
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

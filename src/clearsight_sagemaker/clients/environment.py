@@ -45,6 +45,8 @@ def client_variables(
         "AWS_ACCESS_KEY_ID": account.access_key,
         "AWS_SECRET_ACCESS_KEY": account.secret_key,
         "AWS_EC2_METADATA_DISABLED": "true",
+        # A service that was killed answers again after some seconds; by default clients give up in that time.
+        "AWS_MAX_ATTEMPTS": environment.get("AWS_MAX_ATTEMPTS", "10"),
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(write_sdk_config(home.client, account.bucket, environment)),
         "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
         "CLEARSIGHT_SAGEMAKER_URL": url,

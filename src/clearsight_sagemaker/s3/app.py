@@ -22,6 +22,7 @@ from clearsight_sagemaker.s3.headers import (
     check_copy_condition,
     checksum_headers,
     content_of,
+    content_of_copy,
     copy_source,
     is_not_modified,
     number_of,
@@ -146,9 +147,10 @@ class S3:
         source_bucket, source_key = copy_source(request.headers)
         with self.store.opened(source_bucket, source_key) as (found, source), self.store.new_file(bucket) as file:
             check_copy_condition(found, request.headers)
-            content = found.content
-            if request.headers.get("x-amz-metadata-directive", "COPY").upper() == "REPLACE":
-                content = content_of(request.headers, found.content.checksums)
+            content = content_of_copy(request.headers, found.content)
+            if content is found.content and (bucket, key) == (source_bucket, source_key):
+                text = "This copy request is illegal because it is trying to copy an object to itself without a change"
+                raise S3Error("InvalidRequest", text, key)
             etag = await run_in_threadpool(_copy, source, file, 0, found.size)
             stored = await run_in_threadpool(self.store.put, bucket, key, file, content, etag, {})
         fields: list[tuple[str, Node]] = [("ETag", f'"{stored.etag}"'), ("LastModified", timestamp(stored.modified))]

@@ -8,6 +8,7 @@ STATUSES = {
     "BucketAlreadyOwnedByYou": 409,
     "BucketNotEmpty": 409,
     "EntityTooLarge": 400,
+    "EntityTooSmall": 400,
     "IncompleteBody": 400,
     "InternalError": 500,
     "InvalidArgument": 400,

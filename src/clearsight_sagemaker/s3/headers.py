@@ -29,6 +29,18 @@ def content_of(headers: Headers, checksums: Mapping[str, str]) -> Content:
     return Content(headers=found, metadata=metadata, tags=tags, checksums=checksums)
 
 
+def content_of_copy(headers: Headers, found: Content) -> Content:
+    """Return what a copy says of itself: `found` of its source, with what the request replaces."""
+    given = content_of(headers, found.checksums)
+    replaces_metadata = headers.get("x-amz-metadata-directive", "COPY").upper() == "REPLACE"
+    replaces_tags = headers.get("x-amz-tagging-directive", "COPY").upper() == "REPLACE"
+    if not (replaces_metadata or replaces_tags):
+        return found
+    described = given if replaces_metadata else found
+    tags = (given if replaces_tags else found).tags
+    return Content(headers=described.headers, metadata=described.metadata, tags=tags, checksums=found.checksums)
+
+
 def object_headers(stored: StoredObject, request: Request) -> dict[str, str]:
     """Return the headers of an object, with what a presigned address asks for in their place."""
     content = stored.content
@@ -90,6 +102,8 @@ def byte_range(text: str, size: int) -> tuple[int, int] | None:
     unit, _, span = text.partition("=")
     first, dash, last = span.partition("-")
     if unit.strip() != "bytes" or not dash or not (first.isdecimal() or (not first and last.isdecimal())):
+        return None
+    if not first and size == 0 and int(last) > 0:  # the last bytes of nothing are nothing, which is no error in HTTP
         return None
     if first:
         start, end = int(first), min(int(last) + 1, size) if last.isdecimal() else size

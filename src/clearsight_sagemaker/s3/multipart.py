@@ -117,6 +117,8 @@ class Uploads:
                 text = "One or more of the specified parts could not be found."
                 raise S3Error("InvalidPart", f"{text} The part may not have been uploaded, or its ETag differs.", key)
             parts.append(part)
+        if any(part.size < _LEAST_BYTES for part in parts[:-1]):
+            raise S3Error("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size", key)
         with self._store.new_file(bucket) as file:
             for part in parts:
                 with (self._folder(bucket, upload) / part.file).open("rb") as source:

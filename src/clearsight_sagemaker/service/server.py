@@ -161,7 +161,8 @@ def serve(options: ServiceOptions, environment: Mapping[str, str]) -> None:
 def listening(host: str, port: int) -> Iterator[socket.socket]:
     """Yield a listening socket; raises ClearsightError where the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    # asyncio sends small pieces at once where the protocol is named; an answer waits 40 ms otherwise.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))

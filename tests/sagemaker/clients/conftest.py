@@ -1,4 +1,4 @@
-"""Real clients, from an environment of their own: $CLEARSIGHT_CLIENTS is a folder with bin/python and bin/aws."""
+"""Real clients, from an environment of their own that `make clients` creates."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from clearsight.jobs.store import JobStore
 from clearsight_sagemaker.clients.environment import client_environment
 from clearsight_sagemaker.service.lifecycle import running_url
 from clearsight_sagemaker.state.home import ServiceHome
+from tests.sagemaker.client_folder import client_folder
 
 SECONDS = 120.0
 
@@ -38,6 +39,17 @@ class Clients:
         """Return what a program with the SDK prints."""
         return self.run("python", "-c", code)
 
+    def popen(self, program: str, *words: str) -> subprocess.Popen[str]:
+        """Return a program that runs."""
+        return subprocess.Popen(
+            [str(self._folder / "bin" / program), *words],
+            env=self._environment,
+            cwd=self.work,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def run(self, program: str, *words: str) -> str:
         """Return what a program prints; a failure fails the test."""
         done = subprocess.run(
@@ -53,12 +65,77 @@ class Clients:
         return done.stdout
 
 
+LOOPBACK = Path(__file__).with_name("loopback")
+
+
+class RealService:
+    """A service whose jobs train, under its supervisor, and clients that reach no other host."""
+
+    def __init__(self, home: ServiceHome, folder: Path, work: Path) -> None:
+        self.home, self._work = home, work
+        self._command = [sys.executable, "-m", "clearsight_sagemaker"]
+        self.start()
+        self._hosts = work / "hosts.txt"
+        url = str(home.address()["url"])
+        plain = {"PATH": os.environ["PATH"], "HOME": str(home.folder), "PYTHONPATH": str(LOOPBACK)}
+        environment = client_environment(home, url, plain, fast_polling=True)
+        self.clients = Clients(folder, {**environment, "CLEARSIGHT_TEST_HOSTS": str(self._hosts)}, work)
+
+    def start(self) -> None:
+        """Start the service, or share the one that runs."""
+        self._run("start", "--max-jobs", "2")
+
+    def stop(self) -> None:
+        """Stop the service and its supervisor."""
+        self._run("stop")
+        _end_supervisor(self.home)
+
+    def kill(self) -> None:
+        """Kill the process of the service."""
+        identity = self.home.address()["process"]
+        os.kill(identity["pid"], signal.SIGKILL)
+        while not process_ended(identity):
+            time.sleep(0.01)
+
+    def kill_supervisor(self) -> None:
+        """Kill the process that starts the service and jobs again."""
+        store = JobStore(self.home.processes)
+        identity = store.supervisor
+        store.close()
+        os.kill(identity["pid"], signal.SIGKILL)
+        while not process_ended(identity):
+            time.sleep(0.01)
+
+    def wait_for_answer(self) -> None:
+        """Wait until the service answers."""
+        end = time.monotonic() + SECONDS
+        while not running_url(self.home):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    def hosts(self) -> str:
+        """Return the other hosts that clients tried to reach."""
+        return self._hosts.read_text() if self._hosts.exists() else ""
+
+    def _run(self, word: str, *words: str) -> None:
+        command = [*self._command, word, *words, "--home", str(self.home.folder)]
+        subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
+    """A service whose jobs train."""
+    folder = client_folder()
+    home = ServiceHome(tmp_path_factory.mktemp("home") / "sagemaker")
+    service = RealService(home, folder, tmp_path_factory.mktemp("work"))
+    yield service
+    service.stop()
+
+
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
     """Clients of a service whose jobs train nothing."""
-    folder = Path(os.environ.get("CLEARSIGHT_CLIENTS", "no-folder"))
-    if not (folder / "bin" / "python").is_file():
-        pytest.skip("no client environment: set CLEARSIGHT_CLIENTS to a folder with sagemaker<3, boto3 and awscli")
+    folder = client_folder()
     home = ServiceHome(tmp_path_factory.mktemp("home") / "sagemaker")
     service = subprocess.Popen([sys.executable, "-m", "tests.sagemaker.clients.fake_service", str(home.folder)])
     try:

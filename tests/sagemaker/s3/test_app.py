@@ -113,7 +113,7 @@ def test_aws_chunked_bodies_with_a_trailing_checksum(client: TestClient, photo: 
 
 def test_parts_are_joined_in_their_order(client: TestClient) -> None:
     upload = ElementTree.fromstring(client.post("/photos/big?uploads").content).findtext("s3:UploadId", "", SPACE)
-    bodies = {2: b"b" * 70_000, 1: b"a" * 70_000, 3: b"c"}
+    bodies = {2: b"b" * (5 << 20), 1: b"a" * (5 << 20), 3: b"c"}
     etags = {
         n: client.put(f"/photos/big?partNumber={n}&uploadId={upload}", content=body).headers["etag"]
         for n, body in bodies.items()

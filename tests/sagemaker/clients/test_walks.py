@@ -1,0 +1,56 @@
+"""Notebooks from their first cell to their last, with SDK v2 and jobs that train on real images."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.sagemaker.clients.conftest import RealService
+
+WALKS = Path(__file__).with_name("walks")
+
+
+def walk(real: RealService, name: str, data: Path) -> dict[str, str]:
+    """Run a notebook; return its lines that begin with a word in capitals, by that word."""
+    output = real.clients.run("python", str(WALKS / f"submit_{name}.py"), str(WALKS), str(data))
+    assert real.hosts() == "", "a client reaches the service alone"
+    lines = (line.partition(" ") for line in output.splitlines())
+    return {word: rest for word, _, rest in lines if word.isupper() or word.startswith("dogs-")} | {"all": output}
+
+
+def test_class_folders_with_a_rule_a_profiler_and_a_trial(real: RealService, scenes: Path, tmp_path: Path) -> None:
+    for channel, start in (("train", 0), ("valid", 4)):
+        for folder in sorted((scenes / "seg_train").iterdir())[:2]:
+            (tmp_path / channel / folder.name).mkdir(parents=True)
+            for image in sorted(folder.glob("*.jpg"))[start : start + 4]:
+                shutil.copy(image, tmp_path / channel / folder.name)
+    found = walk(real, "scenes", tmp_path)
+    assert "Epoch 2: Average validation loss: " in found["all"]
+    assert found["TRAIN"] == "6 EVAL 6", "every batch of three epochs, though the rule asks for every 500th of `losses`"
+    assert found["VALUE"] == "True"
+    assert found["CHARTS"] == "TimelineCharts"
+    assert found["ATTACHED"] == "3 True"
+    assert found["STATUS"] == "Completed validation loss"
+    assert found["RULES"] == "LossNotDecreasing ProfilerReport"
+
+
+def test_of_14_accuracies_3_are_saved_and_lossless_saves_all(real: RealService, shared: Path, tmp_path: Path) -> None:
+    for folder in sorted((shared / "data" / "dog-breeds" / "train").iterdir())[:2]:
+        (tmp_path / folder.name).mkdir()
+        for image in sorted(folder.iterdir())[:2]:
+            shutil.copy(image, tmp_path / folder.name)
+    output = walk(real, "dogs", tmp_path)["all"].splitlines()
+    assert "breeds 001.Afghan_hound 002.Airedale" in "\n".join(output)
+    # 11 batches: epochs 5 and 10 begin with a step that 5 divides; the first evaluation takes the value of the last.
+    assert "dogs-faithful TRAIN 55:4 110:9" in output
+    assert "dogs-faithful EVAL 0:13" in output
+    [lossless] = [line for line in output if line.startswith("dogs-lossless TRAIN")]
+    assert [int(word.partition(":")[2]) for word in lossless.split()[2:]] == [*range(14)]
+
+
+def test_an_hdf5_file_and_a_table(real: RealService, shared: Path) -> None:
+    found = walk(real, "skin", shared / "data" / "isic-2024")
+    assert found["all"].count("images=8 malignant=") == 5
+    assert found["STATUS"] == "Completed"
+    assert found["BATCHES"] == "5 LOSS nll_loss_output_0"
+    assert found["KEYS"] == "model.tar.gz output.tar.gz"

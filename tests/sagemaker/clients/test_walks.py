@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.sagemaker.clients.conftest import RealService
 
 WALKS = Path(__file__).with_name("walks")
@@ -34,6 +36,7 @@ def test_class_folders_with_a_rule_a_profiler_and_a_trial(real: RealService, sce
     assert found["RULES"] == "LossNotDecreasing ProfilerReport"
 
 
+@pytest.mark.slow
 def test_of_14_accuracies_3_are_saved_and_lossless_saves_all(real: RealService, shared: Path, tmp_path: Path) -> None:
     for folder in sorted((shared / "data" / "dog-breeds" / "train").iterdir())[:2]:
         (tmp_path / folder.name).mkdir()

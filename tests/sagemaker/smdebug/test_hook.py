@@ -321,3 +321,15 @@ def test_the_second_worker_writes_where_all_do(
     files = ["000000000000_worker_1.json", "000000000000_worker_1.tfevents", "worker_1_collections.json"]
     assert names == (files if writes else [])
     assert not list((tmp_path / "t").rglob("*worker_0*"))
+
+
+def test_lazy_modules_are_recorded_once_they_have_a_shape(tmp_path: Path, batches: Batches) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    hook = smd.Hook(str(tmp_path / "t"), save_all=True, save_config=smd.SaveConfig(save_interval=1))
+    hook.register_module(model)
+    for images, labels in batches[:2]:
+        nn.CrossEntropyLoss()(model(images), labels).backward()
+    hook.close()
+    trial = smd.create_trial(str(tmp_path / "t"))
+    assert trial.tensor("gradient/Sequential_1.weight").steps() == [0, 1]
+    assert trial.tensor("Sequential_1.weight").steps() == [1]  # before the first forward pass it has no value

@@ -77,6 +77,7 @@ class Hook(BaseHook):
         self.has_registered_module = self.has_registered_loss_module = False
         self.module_set: set[Any] = set()
         self._automatic_losses: set[Any] = set()
+        self._without_hook: list[tuple[Any, str]] = []
         self._outputs: Counter[str] = Counter()  # tensors of a module in this step, for the number in their names
         self._loss_values: dict[str, Any] = {}  # of loss functions in this step, which the script may record too
         self._run = ClearsightRun(self.out_dir)
@@ -124,11 +125,23 @@ class Hook(BaseHook):
             submodule.register_forward_hook(self.forward_hook)
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
-                _add_gradient_hook(parameter, self.backward_hook(f"{_class_name(module)}_{name}"))
+                self._without_hook.append((parameter, f"{_class_name(module)}_{name}"))
+        self._hook_gradients()
         self.has_registered_module = True
         self._run.watch(module)
-        count = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+        shaped = [parameter for parameter in module.parameters() if not _is_lazy(parameter)]
+        count = sum(parameter.numel() for parameter in shaped if parameter.requires_grad)
         get_logger().info(f"Total Trainable Params: {count}")
+
+    def _hook_gradients(self) -> None:
+        """Record the gradients of parameters that have a shape; those of lazy modules get one in a forward pass."""
+        waiting = []
+        for parameter, name in self._without_hook:
+            if _is_lazy(parameter):
+                waiting.append((parameter, name))
+            else:
+                _add_gradient_hook(parameter, self.backward_hook(name))
+        self._without_hook = waiting
 
     def register_hook(self, module: Any) -> None:
         """Record a module: another name of `register_module`."""
@@ -231,7 +244,8 @@ class Hook(BaseHook):
         self._loss_values.clear()
         if self.begin_step(*_workers()):
             for name, parameter in module.named_parameters():
-                self.save_named(f"{_class_name(module)}_{name}", parameter.data)
+                if not _is_lazy(parameter):
+                    self.save_named(f"{_class_name(module)}_{name}", parameter.data)
         self._timeline.begin(self.mode.name, self.counter.mode_step, module._module_name)
 
     @disables_on_error
@@ -239,6 +253,8 @@ class Hook(BaseHook):
         """Save inputs and outputs of a module, and what `save_tensor` has staged."""
         if self._run.replaying or (self.step < 0 and "explicit" not in environment.choices()):
             return
+        if self._without_hook:
+            self._hook_gradients()
         self._timeline.module_done(module._module_name)
         if self.is_saved_step():
             self._save_tensors(module._module_name, "_input_", inputs)
@@ -316,6 +332,12 @@ def _class_name(module: Any) -> str:
 def _set_name(module: Any, name: str) -> None:
     # On the module, as smdebug does it: copies for several devices must have it too.
     module._module_name = name
+
+
+def _is_lazy(parameter: Any) -> bool:
+    import torch
+
+    return bool(torch.nn.parameter.is_lazy(parameter))
 
 
 def _add_gradient_hook(parameter: Any, hook: Callable[[Any], None]) -> None:

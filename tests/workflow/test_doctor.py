@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 import tomllib
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clearsight.cli.commands.doctor import doctor_lines
-from clearsight.workflow.doctor import EXTRAS, DoctorReport, advice, doctor, extra_packages
+from clearsight.workflow.doctor import EXTRAS, DoctorReport, advice, doctor, extra_packages, further_checks
 from clearsight.workflow.paths import Paths
 
 
@@ -39,6 +40,19 @@ def test_facts_are_plain_json(found: DoctorReport) -> None:
     assert "cpu" in found.devices
     assert found.weights[0]["files"] == ["resnet18.safetensors"]
     assert found.weights[1] == {"folder": found.weights[1]["folder"], "exists": False, "files": []}
+
+
+def test_packages_beside_clearsight_say_a_sentence_each(found: DoctorReport, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        importlib.metadata.EntryPoint(name=name, value=value, group="clearsight.checks")
+        for name, value in (("folder", "os:getcwd"), ("missing", "no_such_package:check"))
+    ]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
+    checks = further_checks()
+    assert checks["folder"] == str(Path.cwd())
+    assert checks["missing"] == "cannot be checked (No module named 'no_such_package')"
+    lines = doctor_lines({**found.to_json(), "checks": checks})
+    assert any(line.startswith("missing   cannot be checked") for line in lines)
 
 
 def test_a_healthy_machine_gets_no_advice(found: DoctorReport) -> None:

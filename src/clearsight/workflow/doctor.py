@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from clearsight.core.errors import ClearsightError
 from clearsight.core.machine import cores, hardware, installed, versions
 from clearsight.models.weights_file import files_in
 from clearsight.workflow.paths import Paths
@@ -26,6 +27,7 @@ EXTRAS = {  # extra of clearsight -> what it is for
     "ray-serve": "deploy --on ray",
     "sagemaker": "clearsight sagemaker: programs for SageMaker on this machine",
 }
+CHECKS = "clearsight.checks"
 _PACKAGES = ("clearsight", "torch", "torchvision", "timm", "numpy", "pillow", "onnx", "onnxruntime", "scikit-learn")
 _LITTLE_DISK = 5 << 30  # bytes: checkpoints and features of one long run
 _LITTLE_SHARED = 256 << 20  # bytes: Docker gives 64 MiB unless told otherwise
@@ -33,7 +35,7 @@ _LITTLE_SHARED = 256 << 20  # bytes: Docker gives 64 MiB unless told otherwise
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorReport:
-    """Facts about the machine; amounts of memory and disk in bytes."""
+    """Facts about the machine; amounts of memory and disk in bytes. checks: sentences of other packages, by name."""
 
     versions: dict[str, str]
     hardware: dict[str, Any]
@@ -46,6 +48,7 @@ class DoctorReport:
     purposes: dict[str, str]
     cache: str
     weights: list[dict[str, Any]]
+    checks: dict[str, str]
     advice: list[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -73,6 +76,7 @@ def doctor(paths: Paths, folder: Path, environ_threads: str | None = None) -> Do
         purposes=EXTRAS,
         cache=str(paths.cache),
         weights=[_weights(folder) for folder in paths.weights],
+        checks=further_checks(),
         advice=[],
     )
     gpu = Path("/dev/nvidia0").exists()  # the driver's own file: independent of torch and CUDA
@@ -96,6 +100,20 @@ def installed_extras() -> dict[str, str | None]:
         extra: found[0] if (found := [installed(package) for package in packages]) and all(found) else None
         for extra, packages in extra_packages().items()
     }
+
+
+def further_checks() -> dict[str, str]:
+    """Return what packages beside clearsight say about the machine.
+
+    Each has an entry point of the group clearsight.checks, a function that returns a sentence.
+    """
+    found = {}
+    for point in importlib.metadata.entry_points(group=CHECKS):
+        try:
+            found[point.name] = str(point.load()())
+        except (ImportError, OSError, ClearsightError) as error:  # an extra that is missing, a folder without a place
+            found[point.name] = f"cannot be checked ({error})"
+    return found
 
 
 def extra_packages(distribution: str = "clearsight") -> dict[str, list[str]]:

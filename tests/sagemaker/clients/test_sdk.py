@@ -47,6 +47,32 @@ print("DONE", trainer._latest_training_job.training_job_status)
 """
 
 
+SHAPES = """
+import boto3
+from sagemaker_core.main.resources import TrainingJob
+
+client = boto3.client("sagemaker")
+image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.5-cpu-py311"
+for script in ("complete", "fail", "wait"):
+    client.create_training_job(
+        TrainingJobName="shapes-" + script, RoleArn="arn:aws:iam::000000000000:role/clearsight",
+        AlgorithmSpecification={"TrainingImage": image, "TrainingInputMode": "File"},
+        OutputDataConfig={"S3OutputPath": "s3://dogs/"}, StoppingCondition={"MaxRuntimeInSeconds": 60},
+        ResourceConfig={"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        HyperParameters={"script": script},
+        DebugRuleConfigurations=[{"RuleConfigurationName": "Overfit", "RuleEvaluatorImage": "rules:latest"}],
+    )
+print("RUNS", TrainingJob.get(training_job_name="shapes-wait").training_job_status)
+client.stop_training_job(TrainingJobName="shapes-wait")
+for script in ("complete", "fail", "wait"):
+    job = TrainingJob.get(training_job_name="shapes-" + script)
+    while job.training_job_status in ("InProgress", "Stopping"):
+        job.refresh()
+    print("ENDED", script, job.training_job_status, len(job.debug_rule_evaluation_statuses))
+print("LISTED", len([job for job in TrainingJob.get_all(name_contains="shapes-")]))
+"""
+
+
 def test_a_notebook_begins(clients: Clients) -> None:
     bucket, role, account = json.loads(clients.python(BEGINNING).splitlines()[-1])
     assert bucket == "sagemaker-us-east-1-000000000000"
@@ -69,3 +95,15 @@ def test_a_job_is_fitted_with_its_log(clients: Clients) -> None:
 
 def test_a_model_trainer_trains(clients: Clients) -> None:
     assert "DONE Completed" in clients.python(TRAINER)
+
+
+def test_descriptions_have_the_shapes_of_the_sdks_own_classes(clients: Clients) -> None:
+    """Their pydantic models refuse nulls and empty structures, which botocore lets pass; v3 of the SDK has the same."""
+    lines = clients.python(SHAPES).splitlines()
+    assert [line for line in lines if line.split(" ")[0].isupper()] == [
+        "RUNS InProgress",
+        "ENDED complete Completed 1",
+        "ENDED fail Failed 1",
+        "ENDED wait Stopped 1",
+        "LISTED 3",
+    ]

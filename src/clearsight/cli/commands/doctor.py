@@ -47,6 +47,7 @@ def doctor_lines(result: dict[str, Any]) -> list[str]:
         *(f"extra     {line}" for line in extras),
         f"cache     {result['cache']}",
         *(f"weights   {line}" for line in weights),
+        *(f"{name:<9} {sentence}" for name, sentence in result["checks"].items()),
         *(f"advice    {line}" for line in result["advice"] or ["none: this machine is ready."]),
     ]
 

@@ -68,6 +68,12 @@ def namespace_support(folder: Path) -> NamespaceSupport:
     return NamespaceSupport("environment", reason)
 
 
+def machine_sentence() -> str:
+    """Return how jobs on this machine see /opt/ml, for `clearsight doctor`."""
+    with tempfile.TemporaryDirectory() as folder:
+        return namespace_support(Path(folder)).sentence
+
+
 def _problem(folder: Path, way: Way) -> str:
     """Return why a job cannot see /opt/ml in a way; "" if it can."""
     try:

@@ -59,7 +59,7 @@ class S3Calls:
         result = {"status": answer["ResponseMetadata"]["HTTPStatusCode"]}
         result |= {name: answer[name] for name in _COMPARED.get(operation, ()) if name in answer}
         if operation == "get_object":
-            result["Body"] = answer["Body"].read().decode()
+            result["Body"] = answer["Body"].read().decode("latin-1")
         if operation == "copy_object":
             result["ETag"] = answer["CopyObjectResult"]["ETag"]
         for name in ("Deleted", "TagSet"):

@@ -4,8 +4,8 @@ Five defects of moto 5.2.5 are left out: completing an aborted upload is its sta
 a presigned PUT with the content type of a form; it refuses unsigned GETs; it accepts a wrong Content-MD5; writers that
 race get its status 500. Others were found here: it ignores Quiet of a deletion of many and the condition of a copy;
 deleting the tags of a missing key, and an empty set of tags, are errors of Python; a part copied from a missing key
-ends with an error without a code; pages of the first listing repeat prefixes; pages of parts end early; parts may be in
-any order.
+ends with an error without a code; with a marker, the first listing repeats prefixes before it, and its prefixes
+have blanks for plus signs; pages of parts end early; parts may be in any order.
 """
 
 from __future__ import annotations
@@ -147,9 +147,12 @@ class ComparisonMachine(RuleBasedStateMachine):
 
     @rule(prefix=PREFIXES, delimiter=DELIMITERS, size=PAGES, after=st.one_of(st.just(""), KEYS), second=st.booleans())
     def list_keys(self, prefix: str, delimiter: str, size: int, after: str, second: bool) -> None:
+        if delimiter and not second:
+            delimiter = "/"
         values: dict[str, Any] = {"Prefix": prefix, "MaxKeys": 1000 if delimiter and not second else size}
         values |= {"Delimiter": delimiter} if delimiter else {}
-        values |= {"StartAfter" if second else "Marker": after} if after else {}
+        if after and (second or not delimiter):
+            values["StartAfter" if second else "Marker"] = after
         self.both("list_objects_v2" if second else "list_objects", **values)
 
     @rule(key=KEYS, metadata=st.booleans())
@@ -238,7 +241,7 @@ def served(folder: Path) -> Iterator[str]:
         store.close()
 
 
-@pytest.mark.parametrize("examples", [10, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [10, pytest.param(200, marks=pytest.mark.slow)])
 def test_any_sequence_of_calls_has_the_results_of_moto(examples: int, tmp_path: Path) -> None:
     moto = Moto(client_folder() / "bin" / "python")
     try:

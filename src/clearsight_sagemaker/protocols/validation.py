@@ -12,6 +12,7 @@ from typing import Any
 
 from clearsight_sagemaker.protocols.errors import ServiceError, validation_error
 
+_NUMBERS = ("timestamp", "integer", "long", "float", "double")
 _MOST_VALUE = 1000  # characters of a wrong value in a message
 # Classes of characters that Java has and Python does not; a little more is accepted than in AWS.
 _JAVA_CLASSES = {r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{M}": "", r"\p{S}": "", r"\p{P}": ""}
@@ -34,9 +35,27 @@ def check_request(parameters: Mapping[str, Any], shape: Any) -> None:
 def _check_types(parameters: Mapping[str, Any], shape: Any) -> None:
     from botocore.validate import ParamValidator
 
+    if path := next(_booleans_as_numbers(parameters, shape, ""), ""):
+        raise ServiceError("SerializationException", f"The value at '{path}' must be a number, and is a boolean.")
     report = ParamValidator().validate(known_members(parameters, shape), shape)
     if report.has_errors():
         raise ServiceError("SerializationException", " ".join(report.generate_report().split("\n")))
+
+
+def _booleans_as_numbers(value: Any, shape: Any, path: str) -> Iterator[str]:
+    """Yield where a boolean stands for a number or a time: to Python it is one."""
+    if shape.type_name == "structure" and isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name in shape.members:
+                yield from _booleans_as_numbers(inner, shape.members[name], _member_path(path, name))
+    elif shape.type_name == "list" and isinstance(value, list):
+        for number, inner in enumerate(value, 1):
+            yield from _booleans_as_numbers(inner, shape.member, f"{path}.{number}.member")
+    elif shape.type_name == "map" and isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _booleans_as_numbers(inner, shape.value, f"{path}.{key}.member")
+    elif isinstance(value, bool) and shape.type_name in _NUMBERS:
+        yield path
 
 
 def known_members(value: Any, shape: Any) -> Any:

@@ -16,7 +16,10 @@ from clearsight_sagemaker.state.service_state import TRAINING_JOB
 from tests.sagemaker.local_service import LocalService, job_request, local_service
 
 GROUP = "/aws/sagemaker/TrainingJobs"
-LINES = st.lists(st.tuples(st.integers(0, 5), st.text(st.characters(exclude_characters="\n"), max_size=4)), max_size=30)
+LINES = st.lists(
+    st.tuples(st.integers(0, 5), st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=4)),
+    max_size=30,
+)
 
 
 def add_job(service: LocalService, name: str, lines: list[tuple[int, str]], created: float = 1000.0) -> str:

@@ -91,3 +91,15 @@ def test_without_botocore_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "botocore.loaders", None)
     with pytest.raises(MissingExtra, match=r"needs the package botocore. Install it with: pip install"):
         service_model("states")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"CreationTimeAfter": False}, {"MaxResults": True}],
+    ids=["time", "number"],
+)
+def test_a_boolean_is_no_number(parameters: dict[str, Any]) -> None:
+    [name] = parameters
+    assert message("ListTrainingJobs", parameters) == (
+        f"The value at '{name[0].lower()}{name[1:]}' must be a number, and is a boolean."
+    )

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from clearsight.core.files import write_text
 from clearsight_sagemaker.clients.sdk_config import write_sdk_config
+from clearsight_sagemaker.smdebug_folder import SMDEBUG_FOLDER
 from clearsight_sagemaker.state.home import ServiceHome
 
 HOOK = Path(__file__).parent / "hook"
-_SMDEBUG = Path(__file__).parents[1] / "smdebug_distribution"
 # They would lead a client elsewhere, or let it sign with another key.
 _REMOVED_NAMES = ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 _REMOVED_PREFIXES = ("AWS_ENDPOINT_URL_", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
@@ -30,7 +30,7 @@ def client_variables(
     account = home.account(environment)
     metadata = home.client / "resource-metadata.json"
     write_text(metadata, json.dumps({"ExecutionRoleArn": account.role_arn}) + "\n")
-    folders = [str(HOOK), *([str(_SMDEBUG)] if _SMDEBUG.is_dir() else [])]
+    folders = [str(HOOK), str(SMDEBUG_FOLDER)]
     path = [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder not in ("", *folders)]
     hosts = [host for host in environment.get("NO_PROXY", environment.get("no_proxy", "")).split(",") if host]
     without_proxy = ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost", "::1"]))

@@ -141,7 +141,7 @@ class _Pages:
         return Response(content, media_type=_FILES[name], headers={**_HEADERS, "Cache-Control": "max-age=3600"})
 
     async def problem(self, request: Request, error: Exception) -> Response:
-        """What is not there."""
+        """The page of an error."""
         status = error.status_code if isinstance(error, HTTPException) else 500
         text = error.detail if isinstance(error, HTTPException) else ""
         return self._render("problem.html", {"text": text, "is_live": False}, status)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from clearsight_sagemaker.training.job_folder import JobFolder, ServiceSettings
+from smdebug.rules.action import publish, running_jobs
 
-_TOPIC = "SMDebugRules"
 _SECONDS = 10.0  # for an answer of the service
 
 
@@ -29,14 +28,16 @@ class RuleActions:
                 if action["name"] == "stoptraining":
                     self._stop(rule, action["training_job_prefix"])
                 else:
-                    self._publish(rule, action["name"], action["endpoint"], message)
+                    publish(self._client("sns"), rule, action, message)
+                    place = f"a message to {action['endpoint']} is in the notifications of the service"
+                    self._write(f"Rule {rule}: {place}; none is sent.")
             except (BotoCoreError, ClientError) as error:
                 self._write(f"Rule {rule}: the action {action['name']} was not possible: {error}")
 
     def _stop(self, rule: str, prefix: str) -> None:
         """Stop the one running job whose name begins with a prefix."""
         try:
-            names = self._running(prefix)
+            names = running_jobs(self._client("sagemaker"), prefix)
         except BotoCoreError:  # the service is stopped: it knows no other jobs either
             names = [self._job] if self._job.startswith(prefix) else []
         if names == [self._job]:
@@ -47,29 +48,6 @@ class RuleActions:
             self._write(f"Rule {rule}: the action StopTraining stops the job {names[0]}.")
         else:  # stopping the wrong job is worse than stopping none
             self._write(f"Rule {rule}: {len(names)} running jobs begin with {prefix}, so that none is stopped.")
-
-    def _running(self, prefix: str) -> list[str]:
-        pages = self._client("sagemaker").get_paginator("list_training_jobs")
-        found = pages.paginate(NameContains=prefix, StatusEquals="InProgress")
-        names = [job["TrainingJobName"] for page in found for job in page["TrainingJobSummaries"]]
-        return [name for name in names if name.startswith(prefix)]
-
-    def _publish(self, rule: str, protocol: str, endpoint: str, message: str) -> None:
-        client, attribute = self._client("sns"), "phone_num" if protocol == "sms" else "email"
-        topic = client.create_topic(Name=_TOPIC)["TopicArn"]
-        client.subscribe(
-            TopicArn=topic,
-            Protocol=protocol,
-            Endpoint=endpoint,
-            Attributes={"FilterPolicy": json.dumps({attribute: [endpoint]})},
-        )
-        client.publish(
-            TopicArn=topic,
-            Subject=f"SMDebugRule:{rule} fired",
-            Message=f"SMDebugRule:{rule} fired. {message}",
-            MessageAttributes={attribute: {"DataType": "String", "StringValue": endpoint}},
-        )
-        self._write(f"Rule {rule}: a message to {endpoint} is in the notifications of the service; none is sent.")
 
     def _client(self, name: str) -> Any:
         service = self._service

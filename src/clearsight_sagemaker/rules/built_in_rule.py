@@ -9,9 +9,10 @@ from clearsight.core.errors import BadChoice, ClearsightError
 from clearsight_sagemaker.rules.conditions import CONDITIONS
 from clearsight_sagemaker.rules.conditions.condition import Condition, StepTensors
 from clearsight_sagemaker.rules.conditions.tensors import StalledTrainingCondition
-from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, interval_hint, parsed_actions
+from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, interval_hint
 from clearsight_sagemaker.rules.rule_status import CLEAR, ERROR, FOUND, RuleVerdict, condition_met
 from clearsight_sagemaker.rules.run_findings import RunFindings
+from smdebug.rules.action import parse_actions
 
 # What a condition may raise on tensors of a kind that it does not expect.
 _TENSOR_ERRORS = (ClearsightError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, OSError)
@@ -34,9 +35,9 @@ class BuiltInRule:
             named = configuration.rule or "no rule_to_invoke"
             raise BadChoice(configuration.name, f"names {named}", got=configuration.rule, allowed=CONDITIONS)
         self._condition: Condition = CONDITIONS[configuration.rule].parse(configuration.rule, configuration.parameters)
-        self.actions = parsed_actions(configuration.actions)
+        self.actions = parse_actions(configuration.actions)
         if isinstance(self._condition, StalledTrainingCondition):
-            self.actions += parsed_actions(self._condition.actions)
+            self.actions += parse_actions(self._condition.actions)
         self.verdict: RuleVerdict | None = None
         self._step, self._met = 0, ""
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadValue
-from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, parsed_actions
+from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration
 from clearsight_sagemaker.rules.rule_status import CLEAR, ERROR, FOUND, RuleReporter, RuleVerdict, condition_met
 from clearsight_sagemaker.training.objects import Objects
 from clearsight_sagemaker.training.processes.job_process import JobProcess, Launch, Way
+from smdebug.rules.action import parse_actions
 
 _PROGRAM = Path(__file__).with_name("custom_rule_program.py")
 _END_SECONDS = 20.0  # for a rule to judge the last steps
@@ -50,7 +51,7 @@ class CustomRule:
         locate: Callable[[str], Path],
     ) -> None:
         self.configuration = configuration
-        self.actions = parsed_actions(configuration.actions)
+        self.actions = parse_actions(configuration.actions)
         self.verdict: RuleVerdict | None = None
         if not configuration.source.endswith(".py"):
             raise BadValue(

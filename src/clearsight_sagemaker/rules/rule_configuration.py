@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -67,27 +66,3 @@ def interval_hint(request: Mapping[str, Any], points: int) -> str:
         f"It saw {points} saved {'step' if points == 1 else 'steps'}: collections are saved at intervals of their own"
         f" ({parts}){override}. Pass collections_to_save with a smaller save_interval to the rule."
     )
-
-
-def parsed_actions(text: str) -> list[dict[str, str]]:
-    """Return actions as name, and training_job_prefix or endpoint. Raises ValueError for another text.
-
-    Quotes may be escaped by backslashes, as the SDK writes them.
-    """
-    if not text.strip():
-        return []
-    try:
-        parsed = json.loads(text.replace('\\"', '"'))
-    except ValueError:
-        raise ValueError(f"action_json {text!r}: must be JSON.") from None
-    actions = []
-    for item in parsed if isinstance(parsed, list) else [parsed]:
-        action = {str(key).lower(): str(value) for key, value in item.items()} if isinstance(item, dict) else {}
-        name = action.get("name", "").lower()
-        required = {"stoptraining": "training_job_prefix", "email": "endpoint", "sms": "endpoint"}.get(name)
-        if required is None:
-            raise ValueError(f"action_json: there is no action {name!r}. Allowed: stoptraining, email, sms.")
-        if not action.get(required):
-            raise ValueError(f"action_json: the action {name} needs {required}.")
-        actions.append({**action, "name": name})
-    return actions

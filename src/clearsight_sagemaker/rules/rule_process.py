@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, configurations
 from clearsight_sagemaker.rules.rule_status import ERROR, IN_PROGRESS
+from clearsight_sagemaker.smdebug_folder import SMDEBUG_FOLDER
 from clearsight_sagemaker.training.container_files import synced_folders
 from clearsight_sagemaker.training.event_log import EventLog
 from clearsight_sagemaker.training.job_folder import JobFolder
@@ -21,7 +22,6 @@ from clearsight_sagemaker.training.job_log import JobLog
 from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport
 
 _PACKAGES = Path(__file__).parents[2]
-_SMDEBUG = Path(__file__).parents[1] / "smdebug_distribution"
 _SECONDS = 60.0  # between the end of the script and the verdicts
 _MOST_LINES = 20  # of what the process writes when it fails
 
@@ -53,7 +53,7 @@ class RuleProcess:
         for rule in self._rules.values():
             self._event(rule, IN_PROGRESS)
         packages = os.pathsep.join(
-            [str(_PACKAGES), str(_SMDEBUG), *filter(None, [settings.user.get("PYTHONPATH", "")])]
+            [str(_PACKAGES), str(SMDEBUG_FOLDER), *filter(None, [settings.user.get("PYTHONPATH", "")])]
         )
         self._process = subprocess.Popen(
             [sys.executable, "-m", "clearsight_sagemaker.rules", str(folder.path)],

@@ -32,7 +32,7 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceAddress:
-    """Where a service listens. is_new: started by this call."""
+    """Address of a service. is_new: started by this call."""
 
     url: str
     is_new: bool = False

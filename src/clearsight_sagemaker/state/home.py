@@ -48,10 +48,14 @@ class ServiceHome:
         self.folder = folder.absolute()
 
     def create(self) -> None:
-        """Create the folders that are missing."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (self.jobs, self.objects, self.client):
-            folder.mkdir(exist_ok=True)
+        """Create the folders that are missing; raises BadValue where that is not possible."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self.jobs, self.objects, self.client):
+                folder.mkdir(exist_ok=True)
+        except (FileExistsError, NotADirectoryError, FileNotFoundError, PermissionError) as error:
+            problem = f"the folder cannot be made ({error.strerror})"
+            raise BadValue(f"--home {self.folder}", problem, fix="Choose another folder.") from None
 
     @property
     def objects(self) -> Path:

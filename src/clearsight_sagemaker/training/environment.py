@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.machine import cores
+from clearsight_sagemaker.smdebug_folder import SMDEBUG_FOLDER
 from clearsight_sagemaker.training.channels import Channel
 from clearsight_sagemaker.training.container_files import GROUP, HOST, instance_type, resource_config
 from clearsight_sagemaker.training.hyperparameters import Hyperparameters, variable
@@ -20,7 +21,6 @@ from clearsight_sagemaker.training.user_code import UserCode
 _GPU_INSTANCE = re.compile(r"ml\.[gp]\d")
 _IMAGE_VERSION = re.compile(r"pytorch-training:(\d+)\.(\d+)")
 _SITE = Path(__file__).with_name("job_site")
-_SMDEBUG = Path(__file__).parents[1] / "smdebug_distribution"
 _FROM_USER = ("LANG", "LC_ALL", "TZ", "XDG_CACHE_HOME", "SSL_CERT_FILE", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
 
 
@@ -119,7 +119,7 @@ def platform_variables(
     """
     job, code = request["TrainingJobName"], f"{ml}/code"
     torch_cache = user.variables.get("TORCH_HOME") or str(user.cache / "torch")
-    packages = os.pathsep.join([str(_SITE), code, *([str(_SMDEBUG)] if _SMDEBUG.is_dir() else [])])
+    packages = os.pathsep.join([str(_SITE), code, str(SMDEBUG_FOLDER)])
     variables = {
         **{name: user.variables[name] for name in _FROM_USER if name in user.variables},
         "TORCH_HOME": torch_cache,

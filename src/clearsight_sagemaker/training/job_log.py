@@ -56,7 +56,7 @@ class JobLog:
 
 
 class LineLog(Protocol):
-    """What takes the lines of a process."""
+    """Log to which the lines of a process are appended."""
 
     def append(self, lines: Sequence[str]) -> None:
         """Append lines that hold no line ends."""

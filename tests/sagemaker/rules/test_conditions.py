@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight_sagemaker.rules.conditions import CONDITIONS
-from clearsight_sagemaker.rules.rule_configuration import parsed_actions
+from smdebug.rules.action import parse_actions
 from tests.sagemaker.rules.recorded import LOSS, losses, met, read, record
 
 GENERATOR = np.random.default_rng(0)
@@ -163,11 +163,11 @@ def test_a_loss_that_halves_is_never_found(tmp_path_factory: pytest.TempPathFact
 
 def test_actions_as_the_sdk_writes_them() -> None:
     text = '[{\\"name\\": \\"stoptraining\\", \\"training_job_prefix\\": \\"dogs\\"}, {\\"name\\": \\"email\\"'
-    assert parsed_actions(text + ', \\"endpoint\\": \\"a@b.co\\"}]') == [
+    assert parse_actions(text + ', \\"endpoint\\": \\"a@b.co\\"}]') == [
         {"name": "stoptraining", "training_job_prefix": "dogs"},
         {"name": "email", "endpoint": "a@b.co"},
     ]
-    with pytest.raises(ValueError, match="needs endpoint"):
-        parsed_actions(text + "}]")
-    with pytest.raises(ValueError, match="there is no action 'lambda'"):
-        parsed_actions('{"name": "lambda"}')
+    with pytest.raises(ValueError, match="action email needs 'endpoint'"):
+        parse_actions(text + "}]")
+    with pytest.raises(ValueError, match="action 'lambda' is not one of stoptraining, email, sms"):
+        parse_actions('{"name": "lambda"}')

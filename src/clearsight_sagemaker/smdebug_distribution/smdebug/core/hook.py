@@ -77,7 +77,7 @@ class CachedScalar:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where a hook writes. out_dir: folder or s3:// path. include_workers: "one" or "all"."""
+    """Output of a hook. out_dir: folder or s3:// path. include_workers: "one" or "all"."""
 
     out_dir: str
     export_tensorboard: bool = False

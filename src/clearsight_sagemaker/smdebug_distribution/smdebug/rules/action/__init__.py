@@ -22,8 +22,7 @@ class Actions:
 
     def __init__(self, actions_str: str | None, rule_name: str) -> None:
         self._rule_name = rule_name
-        text = (actions_str or "").strip()
-        self._actions = [_checked(action, text) for action in _parse(text)]
+        self._actions = parse_actions(actions_str)
 
     def invoke(self, message: str = "") -> None:
         """Carry out the actions."""
@@ -32,16 +31,16 @@ class Actions:
             perform(self._rule_name, action, message)
 
 
-def _parse(text: str) -> list[Any]:
+def parse_actions(text: str | None) -> list[dict[str, str]]:
+    """Return actions with `name`, and `training_job_prefix` or `endpoint`. Raises SMDebugValueError."""
+    text = (text or "").strip()
     if not text:
         return []
     try:
         parsed = json.loads(text.replace('\\"', '"'))
     except ValueError:
-        raise SMDebugValueError(
-            f"action_str={text!r}: must be JSON, such as {{'name': 'stoptraining', ...}}."
-        ) from None
-    return parsed if isinstance(parsed, list) else [parsed]
+        raise SMDebugValueError(f"actions {text!r}: must be JSON, such as {{'name': 'stoptraining', ...}}.") from None
+    return [_checked(action, text) for action in (parsed if isinstance(parsed, list) else [parsed])]
 
 
 def _checked(action: Any, text: str) -> dict[str, str]:
@@ -49,10 +48,10 @@ def _checked(action: Any, text: str) -> dict[str, str]:
     values = {str(key).lower(): str(value) for key, value in action.items()} if isinstance(action, dict) else {}
     name = values.get("name", "").lower()
     if name not in _PERFORM:
-        raise SMDebugValueError(f"action_str={text!r}: action {name!r} is not one of {', '.join(_PERFORM)}.")
+        raise SMDebugValueError(f"actions {text!r}: action {name!r} is not one of {', '.join(_PERFORM)}.")
     required = "training_job_prefix" if name == "stoptraining" else "endpoint"
     if not values.get(required):
-        raise SMDebugValueError(f"action_str={text!r}: action {name} needs {required!r}.")
+        raise SMDebugValueError(f"actions {text!r}: action {name} needs {required!r}.")
     return {**values, "name": name}
 
 
@@ -64,9 +63,7 @@ def _client(service: str) -> Any:
 
 def _stop_training(rule_name: str, action: dict[str, str], message: str) -> None:
     prefix, client = action["training_job_prefix"], _client("sagemaker")
-    pages = client.get_paginator("list_training_jobs").paginate(NameContains=prefix, StatusEquals="InProgress")
-    names = [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
-    matching = [name for name in names if name.startswith(prefix)]
+    matching = running_jobs(client, prefix)
     if len(matching) == 1:
         client.stop_training_job(TrainingJobName=matching[0])
         get_logger().info(f"{rule_name}: stopped training job {matching[0]}. {message}")
@@ -75,8 +72,20 @@ def _stop_training(rule_name: str, action: dict[str, str], message: str) -> None
         get_logger().warning(f"{rule_name}: {len(matching)} running jobs begin with {prefix}, so none was stopped.")
 
 
+def running_jobs(client: Any, prefix: str) -> list[str]:
+    """Return the names of the running jobs that begin with a prefix. client: of SageMaker."""
+    pages = client.get_paginator("list_training_jobs").paginate(NameContains=prefix, StatusEquals="InProgress")
+    names = [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
+    return [name for name in names if name.startswith(prefix)]
+
+
 def _send_message(rule_name: str, action: dict[str, str], message: str) -> None:
-    client, protocol, endpoint = _client("sns"), action["name"], action["endpoint"]
+    publish(_client("sns"), rule_name, action, message)
+
+
+def publish(client: Any, rule_name: str, action: dict[str, str], message: str) -> None:
+    """Publish to the topic SMDebugRules, for the address of an action. client: of SNS."""
+    protocol, endpoint = action["name"], action["endpoint"]
     attribute = "phone_num" if protocol == "sms" else "email"
     topic = client.create_topic(Name=_TOPIC)["TopicArn"]
     client.subscribe(

@@ -48,7 +48,7 @@ def streams(state: ServiceState, group: str, prefix: str = "") -> Iterator[LogSt
             group=group,
             name=f"{resource.name}/algo-1-{int(resource.created)}",
             created=resource.created,
-            path=state.training_jobs.folder(resource.name).log,
+            path=state.queues[_KINDS[group]].folder(resource.name).log,
         )
         is_there = stream.name.startswith(prefix) and stream.path.is_file()
         if is_there and f"{group}:{stream.name}" not in deleted:

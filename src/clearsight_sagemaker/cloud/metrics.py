@@ -18,6 +18,7 @@ from clearsight_sagemaker.state.service_state import TRAINING_JOB, Operation, Se
 _TRAINING = "/aws/sagemaker/TrainingJobs"
 _MOST_POINTS = 1440
 _PAGE = 500
+_MINUTE = 60  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ def get_metric_statistics(state: ServiceState, request: Mapping[str, Any]) -> di
         raise ServiceError("InvalidParameterCombination", f"{text} {_MOST_POINTS}.")
     if request.get("ExtendedStatistics"):
         raise ServiceError("InvalidParameterValue", "The local service has no ExtendedStatistics. Leave them out.")
+    start = start // min(period, _MINUTE) * min(period, _MINUTE)  # as CloudWatch does with recent times
     samples: dict[float, list[MetricSample]] = defaultdict(list)
     for sample in _samples(state, request["Namespace"], request["MetricName"], _dimensions(request)):
         if start <= sample.time < end and request.get("Unit", sample.unit) == sample.unit:

@@ -99,33 +99,39 @@ def is_loopback(host: str) -> bool:
 
 @contextmanager
 def service_state(options: ServiceOptions, endpoint_url: str, environment: Mapping[str, str]) -> Iterator[ServiceState]:
-    """Yield the state of a service with its queue at work. environment: of this process."""
+    """Yield the state of a service with its queues at work. environment: of this process."""
     home = ServiceHome(options.home)
     home.create()
     table = ResourceTable(options.state_url or home.state_url())
-    queue = JobQueue(
-        table,
-        home,
-        kind=TRAINING_JOB,
-        command=options.job_command,
-        most=options.max_jobs or cores(),
-        environment=_chosen(environment, (*_PROCESS_VARIABLES, *_SCRIPT_VARIABLES)),
-    )
+    commands = {TRAINING_JOB: options.job_command}
+    queues = {
+        kind: JobQueue(
+            table,
+            home,
+            kind=kind,
+            command=command,
+            most=options.max_jobs or cores(),
+            environment=_chosen(environment, (*_PROCESS_VARIABLES, *_SCRIPT_VARIABLES)),
+        )
+        for kind, command in commands.items()
+    }
     state = ServiceState(
         home=home,
         account=home.account(environment),
         table=table,
-        training_jobs=queue,
+        queues=queues,
         endpoint_url=endpoint_url,
         s3_endpoint=options.s3_endpoint,
         job_environment={**_chosen(environment, _SCRIPT_VARIABLES), **options.job_environment},
     )
     complete_creations(state)
-    queue.start()
+    for queue in queues.values():
+        queue.start()
     try:
         yield state
     finally:
-        queue.close()
+        for queue in queues.values():
+            queue.close()
         table.close()
 
 

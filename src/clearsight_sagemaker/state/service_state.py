@@ -19,7 +19,8 @@ TRAINING_JOB = "training-job"
 class ServiceState:
     """Everything that operations read and change.
 
-    job_environment: variables that scripts of jobs get.  file_lock: held while a file of the home is appended to.
+    queues: of jobs, by kind.  job_environment: variables that scripts of jobs get.
+    file_lock: held while a file of the home is appended to.
     endpoint_url: where the service listens; the processes of jobs are told it.  s3_endpoint: of an S3 in the place of
     the service's own, "" for none.
     """
@@ -27,11 +28,16 @@ class ServiceState:
     home: ServiceHome
     account: LocalAccount
     table: ResourceTable
-    training_jobs: JobQueue
+    queues: Mapping[str, JobQueue]
     endpoint_url: str
     job_environment: Mapping[str, str] = field(default_factory=dict)
     s3_endpoint: str = ""
     file_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def training_jobs(self) -> JobQueue:
+        """Queue of training jobs."""
+        return self.queues[TRAINING_JOB]
 
     def page(self, query: ResourceQuery) -> tuple[list[Resource], str]:
         """Return a page of resources and the token of the next one; raises ServiceError for a wrong token."""

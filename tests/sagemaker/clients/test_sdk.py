@@ -90,7 +90,7 @@ def test_a_job_is_fitted_with_its_log(clients: Clients) -> None:
     assert found["RULE"] == "NoIssuesFound"
     bucket = "s3://sagemaker-us-east-1-000000000000"
     assert found["ATTACHED"] == f'"resnet50" 1.9 {bucket}/{found["JOB"]}/output/model.tar.gz'
-    assert found["METRICS"] == "1"
+    assert found["METRICS"] in ("1", "2"), "a point a minute, of a job of a second"
 
 
 def test_a_model_trainer_trains(clients: Clients) -> None:

@@ -130,6 +130,8 @@ def test_metrics_that_clients_put(service: LocalService) -> None:
         {"Timestamp": 120, "Unit": "None", "Sum": 16.0, "Minimum": 4.0},
         {"Timestamp": 180, "Unit": "None", "Sum": 3, "Minimum": 1},
     ]
+    later = service.call("GetMetricStatistics", "cloudwatch", **fields, StartTime=101.5, EndTime=130)["Datapoints"]
+    assert later == points[:1], "the start of the range is rounded down to a whole minute"
     code, message = service.error("GetMetricStatistics", "cloudwatch", **fields, StartTime=0, EndTime=1_000_000)
     assert (code, "datapoints" in message) == ("InvalidParameterCombination", True)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -54,16 +55,19 @@ def check_unused(arguments: Mapping[str, object], on: str) -> None:
             raise BadValue(flag, f"it cannot be used with --on {on}", fix=f"Leave out {flag}, or --on.")
 
 
+@contextmanager
 def submission(
-    on: str, data: str, out: Path, options: Sequence[str] | None, *, trust: bool, **recipe: Any
-) -> Submission:
-    """Return what a command submits. trust: code that a recipe file names may run.  recipe: fields of Submission."""
-    from clearsight.workflow.paths import Paths
+    on: str, data: str | None, out: Path | None, options: Sequence[str] | None, *, trust: bool, **recipe: Any
+) -> Iterator[Submission]:
+    """Yield what a command submits. trust: code that a recipe file names may run.  recipe: fields of Submission."""
+    from clearsight.workflow.paths import Paths, new_folder
     from clearsight.workflow.remote.submit import Submission, parse_options
 
-    trusted = None if trust else ()
-    common = {"paths": Paths.of(os.environ), "options": parse_options(options or ()), "trusted": trusted}
-    return Submission(place=on, data=data, out=out, **common, **recipe)
+    if data is None:
+        raise BadValue(f"--on {on}", "no data", fix=f"For example: clearsight train photos/ --on {on}.")
+    recipe |= {"paths": Paths.of(os.environ), "options": parse_options(options or ())}
+    with new_folder(out, "runs", data, "run") as folder:
+        yield Submission(place=on, data=data, out=folder, trusted=None if trust else (), **recipe)
 
 
 def print_remote(terminal: Terminal, result: RemoteResult) -> int:

@@ -29,7 +29,7 @@ from clearsight_sagemaker.remote.requests import (
     tuning_request,
 )
 from clearsight_sagemaker.remote.results import describe_job, fetch_run
-from clearsight_sagemaker.remote.upload import PREFIX, JobUpload
+from clearsight_sagemaker.remote.upload import PREFIX, JobUpload, check_address
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _LONGEST_JOB, _LONGEST_TUNING = 63, 32
@@ -42,6 +42,7 @@ class SageMakerPlace:
     def train(self, training: RemoteTraining, report: Report) -> RemoteResult:
         """Submit a training job and follow it; its run is in `training.out` afterwards."""
         options = SageMakerOptions.of(training.options)
+        check_address(training.data)
         account = AwsAccount(options)
         name = _name(options, training.data, _LONGEST_JOB, "%Y%m%d-%H%M%S-%f")
         job = JobUpload(account, options, report).job(name, training.data, training.recipe, job_metric(training.recipe))
@@ -55,6 +56,7 @@ class SageMakerPlace:
     def tune(self, tuning: RemoteTuning, report: Report) -> RemoteResult:
         """Submit a tuning job and follow it; the run of its best training job is in `tuning.out` afterwards."""
         options = SageMakerOptions.of(tuning.options)
+        check_address(tuning.data)
         account, plan = AwsAccount(options), tuning.plan
         name = _name(options, tuning.data, _LONGEST_TUNING, "%y%m%d-%H%M%S")
         metric = job_metric(tuning.recipe, plan.objectives)
@@ -165,7 +167,8 @@ def _checked(name: str, flag: str, longest: int) -> str:
 
 def _billing(instances: str, options: SageMakerOptions) -> str:
     kind = " at the rate of spot instances" if options.spot else ""
-    return f"billing  you will be billed {instances}{kind}, until it ends, at most {duration(options.max_run)} for each job"
+    limit = f"at most {duration(options.max_run)} for each job"
+    return f"billing  you will be billed {instances}{kind}, until it ends, {limit}"
 
 
 def _later_lines(name: str, kind: str) -> list[str]:

@@ -64,8 +64,6 @@ class JobUpload:
         """Return the channel of a dataset, its path there, the archive that has to be unpacked, and the recipe."""
         if data.startswith("s3://"):
             return {"data": data}, "", "", recipe
-        if "://" in data:
-            raise BadValue(data, "must be a path of this machine, or begin with s3://")
         with tempfile.TemporaryDirectory(prefix="clearsight-submit-") as temporary:
             found = pack_data(Path(data), recipe, Path(temporary))
             files = f"{several(found.files, 'file')}, " if found.files else ""
@@ -75,3 +73,9 @@ class JobUpload:
 
     def _file(self, file: Path, bucket: str, kind: str, name: str) -> str:
         return self.account.upload(file, bucket, f"{PREFIX}/{kind}/{sha256(file)[:32]}/{name}")
+
+
+def check_address(data: str) -> None:
+    """Raise BadValue for a dataset that is neither on this machine nor in S3."""
+    if "://" in data and not data.startswith("s3://"):
+        raise BadValue(data, "must be a path of this machine, or begin with s3://")

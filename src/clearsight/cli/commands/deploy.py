@@ -92,7 +92,12 @@ def deploy(
 
     terminal = Terminal(as_json=as_json)
     if is_remote(on):
-        given = {"--variant": variant, "--shadow": shadow, "--capture": capture, "--tls-cert": tls_cert}
+        given: dict[str, object] = {
+            "--variant": variant,
+            "--shadow": shadow,
+            "--capture": capture,
+            "--tls-cert": tls_cert,
+        }
         given |= {"--token": token, "--max-memory": max_memory, "--entry-point": entry_point, "--port": port}
         check_unused({**given, "--min-workers": min_workers, "--max-workers": max_workers}, on)
         return print_remote(terminal, deploy_on(on, model, name, parse_options(remote or ()), terminal.print))

@@ -59,13 +59,9 @@ def train(
 
     if goes_elsewhere(on, remote):
         check_unused({"--resume": resume, "--accept-replaced": accept_replaced}, on)
-        if data is None:
-            raise BadValue("clearsight train", "no data", fix=f"For example: clearsight train photos/ --on {on}.")
-        terminal = Terminal(as_json=as_json)
-        with new_folder(out, "runs", data, "run") as folder:
-            submitted = submission(on, data, folder, remote, trust=trust, recipe=recipe, settings=settings)
-            result = submitted.train(terminal.print)
-        return print_remote(terminal, result)
+        with submission(on, data, out, remote, trust=trust, recipe=recipe, settings=settings) as submitted:
+            terminal = Terminal(as_json=as_json)
+            return print_remote(terminal, submitted.train(terminal.print))
     terminal, end = Terminal(as_json=as_json, outlives_reader=True), _End()
     # Without data there is no run to make a folder for.
     place = resume or out or (Path("runs") if data is None else None)

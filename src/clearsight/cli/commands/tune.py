@@ -67,7 +67,6 @@ def tune(
     settings: dict[str, Any],
 ) -> int:
     """Search for the best settings: train many trials, compute nothing twice, make a model of the best trial."""
-    from clearsight.workflow.paths import new_folder
     from clearsight.workflow.remote.submit import is_remote
     from clearsight.workflow.tune import resume_study
     from clearsight.workflow.tune import tune as tune_study
@@ -75,13 +74,10 @@ def tune(
     terminal = Terminal(as_json=as_json, outlives_reader=True)
     if is_remote(on := str(plan.get("on") or "")):
         check_unused({"--resume": resume, "--name": name}, on)
-        if data is None:
-            raise BadValue("clearsight tune", "no data", fix=f"For example: clearsight tune photos/ --on {on}.")
-        with new_folder(out, "runs", data, "run") as folder:
-            submitted = submission(on, data, folder, remote, trust=trust, recipe=recipe, settings=settings)
-            spaces, names = _space(space, space_file, submitted.trusted), _names(tune)
-            result = submitted.tune(terminal.print, space=spaces, vary=names, metric=metric or (), plan=plan)
-        return print_remote(terminal, result)
+        with submission(on, data, out, remote, trust=trust, recipe=recipe, settings=settings) as submitted:
+            spaces = _space(space, space_file, submitted.trusted)
+            search = {"space": spaces, "vary": _names(tune), "metric": metric or (), "plan": plan}
+            return print_remote(terminal, submitted.tune(terminal.print, **search))
     check_no_options(remote)
     with launched(terminal, trust=trust) as launch:
         if resume is not None:

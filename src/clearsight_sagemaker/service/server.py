@@ -26,6 +26,7 @@ from clearsight_sagemaker.service.app import ServiceApp
 from clearsight_sagemaker.state.home import ServiceHome
 from clearsight_sagemaker.state.resource_table import ResourceTable
 from clearsight_sagemaker.state.service_state import TRAINING_JOB, ServiceState
+from clearsight_sagemaker.tuning.controller import tuning_controller
 
 LOG = logging.getLogger("clearsight.sagemaker")
 
@@ -128,7 +129,8 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
     for queue in queues.values():
         queue.start()
     try:
-        yield state
+        with tuning_controller(state):
+            yield state
     finally:
         for queue in queues.values():
             queue.close()

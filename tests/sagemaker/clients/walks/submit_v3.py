@@ -19,7 +19,12 @@ channels = {
     name: session.upload_data(f"{images}/{name}", bucket=bucket, key_prefix=f"v3/{name}") for name in ("train", "valid")
 }
 image = image_uris.retrieve(
-    "pytorch", session.boto_region_name, version="2.6", instance_type="ml.m5.xlarge", image_scope="training", py_version="py312"
+    "pytorch",
+    session.boto_region_name,
+    version="2.6",
+    instance_type="ml.m5.xlarge",
+    image_scope="training",
+    py_version="py312",
 )
 trainer = ModelTrainer(
     sagemaker_session=session,

@@ -28,7 +28,9 @@ def definition(script: str = "score", **members: Any) -> dict[str, Any]:
     }
 
 
-def tuning_request(name: str, *, jobs: int = 3, parallel: int = 2, script: str = "score", **config: Any) -> dict[str, Any]:
+def tuning_request(
+    name: str, *, jobs: int = 3, parallel: int = 2, script: str = "score", **config: Any
+) -> dict[str, Any]:
     """Return a CreateHyperParameterTuningJob request. config: members of HyperParameterTuningJobConfig."""
     return {
         "HyperParameterTuningJobName": name,
@@ -57,6 +59,8 @@ def ended_tuning_job(service: LocalService, name: str) -> dict[str, Any]:
 def children(service: LocalService, name: str, **parameters: Any) -> list[dict[str, Any]]:
     """Return the summaries of the training jobs of a tuning job."""
     found = service.call(
-        "ListTrainingJobsForHyperParameterTuningJob", HyperParameterTuningJobName=name, **{"MaxResults": 100, **parameters}
+        "ListTrainingJobsForHyperParameterTuningJob",
+        HyperParameterTuningJobName=name,
+        **{"MaxResults": 100, **parameters},
     )
     return list(found["TrainingJobSummaries"])

@@ -27,8 +27,10 @@ def below_median(curve: Curve, earlier: Sequence[Curve], objective: Objective) -
     Of each earlier trial, the mean of its values up to that epoch counts, or of all where it ended before. At least 3
     earlier trials must have values.  Source: Golovin et al. 2017, "Google Vizier", section 3.2.2.
     """
+    if not curve:
+        return False
     means = [statistics.fmean(values[: len(curve)]) for values in earlier if values]
-    if not curve or len(means) < _STARTUP:
+    if len(means) < _STARTUP:
         return False
     return objective.better(statistics.median(means), curve[-1])
 

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from clearsight.core.format import duration, file_size
 from clearsight_sagemaker.cloud.log_lines import lines_before
 from clearsight_sagemaker.pages.job_page import job_page, page_of
+from clearsight_sagemaker.pages.tuning_page import TuningPages
 from clearsight_sagemaker.resources.training_jobs import stop_training_job
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.s3.listing import list_page
@@ -55,6 +56,7 @@ def build_pages(state: ServiceState, store: ObjectStore) -> Starlette:
         Route(f"{PREFIX}jobs/{{name}}", pages.job),
         Route(f"{PREFIX}jobs/{{name}}/log", pages.log),
         Route(f"{PREFIX}jobs/{{name}}/stop", pages.stop, methods=["POST"]),
+        *pages.tuning.routes(PREFIX),
         Route(f"{PREFIX}buckets/{{bucket}}", pages.bucket),
         *(Route(f"{PREFIX}{name}", pages.file) for name in _FILES),
     ]
@@ -66,6 +68,7 @@ class _Pages:
 
     def __init__(self, state: ServiceState, store: ObjectStore) -> None:
         self._state, self._store = state, store
+        self.tuning = TuningPages(state, self._render)
         self._environment = Environment(
             loader=PackageLoader("clearsight_sagemaker", "templates/pages"),
             autoescape=True,
@@ -92,6 +95,7 @@ class _Pages:
             disk = shutil.disk_usage(self._state.home.folder)
             return {
                 "jobs": [self._row(job) for job in jobs],
+                "tuning_jobs": self.tuning.rows(),
                 "after": after,
                 "name": query.name_contains,
                 "buckets": [] if self._state.s3_endpoint else self._store.buckets(),

@@ -116,8 +116,8 @@ def _overall_best(job: TuningJob, account: LocalAccount) -> dict[str, Any] | Non
     if job.request.get("WarmStartConfig", {}).get("WarmStartType") != "IdenticalDataAndAlgorithm":
         return None
     earlier, best = job.resource.document.get("best_parent"), job.best
-    own = None if best is None else {**child_summary(job, best, account), "TuningJobName": job.resource.name}
-    if own is None or earlier is None:
-        return own or earlier
+    found = None if best is None else {**child_summary(job, best, account), "TuningJobName": job.resource.name}
+    if found is None or earlier is None:
+        return found or earlier
     metric = "FinalHyperParameterTuningJobObjectiveMetric"
-    return earlier if job.objective.better(earlier[metric]["Value"], own[metric]["Value"]) else own
+    return earlier if job.objective.better(earlier[metric]["Value"], found[metric]["Value"]) else found

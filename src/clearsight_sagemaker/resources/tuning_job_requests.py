@@ -69,8 +69,8 @@ def _check_definitions(request: Mapping[str, Any], config: Mapping[str, Any]) ->
         return
     for member in ("HyperParameterTuningJobObjective", "ParameterRanges"):
         if member in config:
-            where = "TuningObjective and HyperParameterRanges of each definition"
-            raise validation_error(f"With TrainingJobDefinitions, {member} must be left out: use {where}.")
+            members = "TuningObjective and HyperParameterRanges of each definition"
+            raise validation_error(f"With TrainingJobDefinitions, {member} must be left out: use {members}.")
     for member in ("DefinitionName", "TuningObjective", "HyperParameterRanges"):
         if any(member not in definition for definition in definitions):
             raise validation_error(f"Each of TrainingJobDefinitions must have a {member}.")

@@ -88,7 +88,7 @@ def list_training_jobs_of_tuning_job(state: ServiceState, request: Mapping[str, 
     """Return a page of the training jobs of a tuning job, by name unless another order is asked for."""
     job = _tuning_job(state, request)
     status, sort_by = request.get("StatusEquals"), request.get("SortBy", "Name")
-    numbered = [
+    listed = [
         (child.number, summary)
         for child, summary in zip(job.children, child_summaries(state, job), strict=True)
         if status in (None, summary["TrainingJobStatus"])
@@ -104,7 +104,7 @@ def list_training_jobs_of_tuning_job(state: ServiceState, request: Mapping[str, 
         return summary[member], number
 
     page, token = page_of_items(
-        numbered,
+        listed,
         key,
         descending=request.get("SortOrder", "Ascending") == "Descending",
         limit=request.get("MaxResults", 10),

@@ -17,7 +17,7 @@ _CONVERGED_AFTER = 10  # training jobs in a row without an improvement
 
 @dataclass(frozen=True, kw_only=True)
 class TuningEnd:
-    """How a tuning job ends. status: Completed, Failed or Stopped.  cause: why, for people.  reason: FailureReason."""
+    """End of a tuning job. status: Completed, Failed or Stopped.  cause: why, for people.  reason: FailureReason."""
 
     status: str
     cause: str = ""

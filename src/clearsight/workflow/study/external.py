@@ -15,11 +15,8 @@ from clearsight.core.space import Params, Space
 from clearsight.core.study import Study, StudyPlan, StudyStatus
 from clearsight.core.trial import Objective, Trial, TrialState, best_trial
 from clearsight.tuning import early_stopping
-from clearsight.tuning.analysis.importance import importances
 from clearsight.tuning.proposal import propose
-from clearsight.tuning.trial_store import TrialStore
 from clearsight.workflow.study.plan import searcher_of
-from clearsight.workflow.study.report import write_study_report
 
 _ATTEMPTS = 8  # at values that no trial has had
 _OTHER_SEED = 1_000_003  # between the seeds of two attempts
@@ -63,6 +60,8 @@ class ExternalStudy:
 
     def importances(self, trials: Sequence[Trial]) -> dict[str, dict[str, float]]:
         """Return method -> setting -> share in [0, 1]; {} for too few complete trials."""
+        from clearsight.tuning.analysis.importance import importances  # scikit-learn: a second, and proposals need none
+
         return importances(trials, self.space, self.objective)
 
     def write(self, folder: Path, name: str, trials: Sequence[Trial], *, seconds: float, is_running: bool) -> Path:
@@ -70,6 +69,9 @@ class ExternalStudy:
 
         seconds: of work so far. `clearsight report` and `clearsight.open_study` read the folder.
         """
+        from clearsight.tuning.trial_store import TrialStore
+        from clearsight.workflow.study.report import write_study_report
+
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".study-") as parent:
             part = Path(parent) / folder.name

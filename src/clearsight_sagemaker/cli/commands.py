@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -213,7 +213,12 @@ def profiler_report(
 
 
 # Of jobs and endpoints in an account, or of the service under `exec`: what `--on sagemaker` has submitted.
-_ACCOUNT = {"fetch": fetch, "follow": follow, "stop-job": stop_job, "delete-endpoint": delete_endpoint}
+_ACCOUNT: dict[str, Callable[..., int]] = {
+    "fetch": fetch,
+    "follow": follow,
+    "stop-job": stop_job,
+    "delete-endpoint": delete_endpoint,
+}
 for _name, _command in _ACCOUNT.items():
     app.command(_name, context_settings=_HELP, rich_help_panel="Jobs of clearsight train, tune, deploy --on sagemaker")(
         _command

@@ -1,14 +1,16 @@
-"""The cells of a notebook, from first to last, in one process: python run_notebook.py NOTEBOOK LAST_CELL NAME...
+"""The cells of a notebook, from first to last, in one process: python run_notebook.py NOTEBOOK SHARED NAME...
 
-LAST_CELL: words of the last cell that runs, "" for all.  NAME: variables that are printed as JSON at the end.
+SHARED: folder with the data.  NAME: variables that are printed as JSON at the end.
 """
 
 import ast
 import json
+import os
 import sys
 import time
 
-notebook, last, *names = sys.argv[1:]
+notebook, shared, *names = sys.argv[1:]
+os.environ["CLEARSIGHT_SHARED"] = shared
 with open(notebook, encoding="utf-8") as file:
     cells = ["".join(cell["source"]) for cell in json.load(file)["cells"] if cell["cell_type"] == "code"]
 variables = {"__name__": "__main__"}
@@ -23,6 +25,4 @@ for number, source in enumerate(cells, 1):
         if value is not None:
             print(value)
     print(f"CELL {number} of {len(cells)}: {time.monotonic() - started:.1f} s", flush=True)
-    if last and last in source:
-        break
 print("VARIABLES", json.dumps({name: variables[name] for name in names}))

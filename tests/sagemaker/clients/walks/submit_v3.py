@@ -1,5 +1,6 @@
 """A training, a search and an endpoint with version 3 of the SDK: python submit_v3.py FOLDER_OF_SCRIPTS FOLDER_OF_IMAGES"""
 
+import glob
 import json
 import sys
 
@@ -7,6 +8,7 @@ import boto3
 from sagemaker.core import image_uris
 from sagemaker.core.helper.session_helper import Session, get_execution_role
 from sagemaker.core.parameter import CategoricalParameter, ContinuousParameter
+from sagemaker.serve.model_builder import ModelBuilder
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData, SourceCode
 from sagemaker.train.tuner import HyperparameterTuner
@@ -58,3 +60,21 @@ tuner.tune(inputs=inputs, wait=True)
 best = tuner.best_training_job()
 print("BEST", best)
 print("STATUS", tuner.describe().hyper_parameter_tuning_job_status)
+
+builder = ModelBuilder(
+    s3_model_data_url=job.model_artifacts.s3_model_artifacts,
+    image_uri=image.replace("pytorch-training", "pytorch-inference"),
+    source_code=SourceCode(source_dir=scripts, entry_script="inference.py"),
+    role_arn=role,
+    sagemaker_session=session,
+    instance_type="ml.m5.large",
+)
+model = builder.build(model_name="v3-scenes")
+endpoint = builder.deploy(endpoint_name="v3-scenes", initial_instance_count=1, instance_type="ml.m5.large")
+photo = glob.glob(f"{images}/valid/forest/*.jpg")[0]
+with open(photo, "rb") as file:
+    answer = endpoint.invoke(body=file.read(), content_type="image/jpeg", accept="application/json")
+print("CLASSES", *sorted(json.loads(answer.body.read())))
+endpoint.delete()
+model.delete()
+print("DELETED", not boto3.client("sagemaker").list_models()["Models"])

@@ -15,6 +15,7 @@ FINDINGS_TAG = "clearsight:stop-on-findings"  # its value: names of rules, with 
 _DEFINITION = "TrainingJobDefinition"  # the setting that chooses between several definitions
 _VOLUME = 30  # GB, the default of the SDK
 _SAVE_INTERVAL = "10"  # steps between two that rules judge
+_RECORDING = "CLEARSIGHT_RECORD_TENSORS"  # variable of a job whose tensors are saved though its script asks for none
 _RULES_IMAGE = "clearsight/debugger-rules:latest"
 # Members of a definition that a training job has under the same name.
 _COPIED = (
@@ -68,6 +69,7 @@ class TuningDefinition:
             request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
         if rules := tags.get(FINDINGS_TAG, "").split():
             request |= _debugging(rules, request["OutputDataConfig"]["S3OutputPath"])
+            request["Environment"] = {_RECORDING: "1", **request.get("Environment", {})}
         return request
 
     def values(self, proposal: Params) -> dict[str, str]:

@@ -72,6 +72,7 @@ def test_a_tag_adds_rules_that_end_a_training_job() -> None:
     assert rules == [{"rule_to_invoke": "LossNotDecreasing"}, {"rule_to_invoke": "VanishingGradient"}]
     collections = request["DebugHookConfig"]["CollectionConfigurations"]
     assert [collection["CollectionName"] for collection in collections] == ["gradients", "losses"]
+    assert request["Environment"] == {"CLEARSIGHT_RECORD_TENSORS": "1"}, "a script that asks for none is recorded"
 
 
 SEVERAL = {

@@ -1,4 +1,4 @@
-"""The notebooks of examples/sagemaker, from first to last cell, with SDK v2 and jobs, searches and endpoints that run."""
+"""The notebooks of examples/sagemaker, from first to last cell, with SDK v2 and jobs that train."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def run(real: RealService, notebook: str, shared: Path, *names: str) -> dict[str
     return found
 
 
-def test_scenes(real: RealService, shared: Path) -> None:
-    found = run(real, "scenes.ipynb", shared, "rules", "losses", "probabilities")
-    assert found["rules"] == {"LossNotDecreasing": "NoIssuesFound", "Overfit": "NoIssuesFound"}
-    assert (len(found["losses"]["TRAIN"]), len(found["losses"]["EVAL"])) == (4, 4), "every batch of two epochs"
-    assert sorted(found["probabilities"]) == ["buildings", "forest", "glacier", "mountain", "sea", "street"]
-    assert sum(found["probabilities"].values()) == pytest.approx(1)
-
-
-@pytest.mark.slow
 def test_dogs_with_alexnet(real: RealService, shared: Path) -> None:
     found = run(real, "dogs_alexnet.ipynb", shared, "rules", "keys", "predictions", "breeds")
     assert found["rules"].keys() == {"VanishingGradient", "ProfilerReport"}
     assert any(key.endswith("profiler-reports/CPUBottleneck.json") for key in found["keys"])
     assert len(found["predictions"]) == 3
     assert {row["breed"] for row in found["predictions"]} <= set(found["breeds"])
+
+
+@pytest.mark.slow
+def test_scenes(real: RealService, shared: Path) -> None:
+    found = run(real, "scenes.ipynb", shared, "rules", "losses", "probabilities")
+    assert found["rules"] == {"LossNotDecreasing": "NoIssuesFound", "Overfit": "NoIssuesFound"}
+    assert (len(found["losses"]["TRAIN"]), len(found["losses"]["EVAL"])) == (4, 4), "every batch of two epochs"
+    assert sorted(found["probabilities"]) == ["buildings", "forest", "glacier", "mountain", "sea", "street"]
+    assert sum(found["probabilities"].values()) == pytest.approx(1)
 
 
 @pytest.mark.slow
@@ -64,5 +64,5 @@ def test_lesions(real: RealService, shared: Path) -> None:
 def test_cifar(real: RealService, shared: Path) -> None:
     found = run(real, "cifar.ipynb", shared, "rules", "checkpoints", "classes")
     assert found["rules"] == {"Overtraining": "NoIssuesFound", "ExplodingTensor": "NoIssuesFound"}
-    assert found["checkpoints"] == ["cifar-checkpoints/newest.pth"]
+    assert [key.rpartition("/")[2] for key in found["checkpoints"]] == ["newest.pth"]
     assert len(found["classes"]) == 4

@@ -1,4 +1,4 @@
-"""A training, a search and an endpoint with version 3 of the SDK: python submit_v3.py FOLDER_OF_SCRIPTS FOLDER_OF_IMAGES"""
+"""Training, search and endpoint with version 3 of the SDK: python submit_v3.py FOLDER_OF_SCRIPTS FOLDER_OF_IMAGES"""
 
 import glob
 import json

@@ -70,7 +70,7 @@ class _Pages:
 
     def __init__(self, state: ServiceState, store: ObjectStore) -> None:
         self._state, self._store = state, store
-        self.tuning = TuningPages(state, self._render)
+        self.tuning = TuningPages(state, self.render)
         self._environment = Environment(
             loader=PackageLoader("clearsight_sagemaker", "templates/pages"),
             autoescape=True,

@@ -47,7 +47,7 @@ class SageMakerPlace:
         name = _name(options, training.data, _LONGEST_JOB, "%Y%m%d-%H%M%S-%f")
         job = JobUpload(account, options, report).job(name, training.data, training.recipe, job_metric(training.recipe))
         request = training_request(job, options)
-        report(_billing(f"for one {options.training_instance}", options))
+        report(_billing(f"for {_instances(1, options.training_instance)}", options))
         with aws_errors():
             account.sagemaker.create_training_job(**request)
         report(f"job      {name} in {account.region}")
@@ -65,7 +65,7 @@ class SageMakerPlace:
         tuning_request(_draft(name, metric), options, plan, epochs)
         job = JobUpload(account, options, report).job(name, tuning.data, tuning.recipe, metric)
         request = tuning_request(job, options, plan, epochs)
-        instances = several(plan.parallel, options.training_instance)
+        instances = _instances(plan.parallel, options.training_instance)
         report(_billing(f"for up to {instances} at a time, {several(plan.trials, 'training job')} in all", options))
         with aws_errors():
             account.sagemaker.create_hyper_parameter_tuning_job(**request)
@@ -79,7 +79,7 @@ class SageMakerPlace:
         role, uri = account.role_arn(), JobUpload(account, options, report).model(deployment.model)
         image = options.image_uri("inference", account.region)
         end = f"clearsight sagemaker delete-endpoint {name}"
-        instances = several(options.instance_count, options.endpoint_instance)
+        instances = _instances(options.instance_count, options.endpoint_instance)
         report(f"billing  you will be billed for {instances} from now on, until you end it with: {end}")
         client = account.sagemaker
         with aws_errors():
@@ -169,6 +169,10 @@ def _billing(instances: str, options: SageMakerOptions) -> str:
     kind = " at the rate of spot instances" if options.spot else ""
     limit = f"at most {duration(options.max_run)} for each job"
     return f"billing  you will be billed {instances}{kind}, until it ends, {limit}"
+
+
+def _instances(count: int, kind: str) -> str:
+    return f"{several(count, 'instance')} of {kind}"
 
 
 def _later_lines(name: str, kind: str) -> list[str]:

@@ -36,7 +36,7 @@ def test_a_training_comes_back_as_a_run(photos: Path, real_weights: Path, capsys
     printed = capsys.readouterr()
     found = json.loads(printed.out)
     assert (found["job"], found["status"]) == ("dogs-1", "Completed")
-    assert "billing  you will be billed for one ml.m5.large" in printed.err
+    assert "billing  you will be billed for 1 instance of ml.m5.large" in printed.err
     assert printed.err.index("billing") < printed.err.index("job      dogs-1")
     assert "clearsight valid_accuracy=" in printed.err, "the log is followed"
     run = Run.open(Path(found["run"]))
@@ -48,6 +48,23 @@ def test_a_training_comes_back_as_a_run(photos: Path, real_weights: Path, capsys
     assert main(["sagemaker", "fetch", "dogs-1", "--out", "again"]) == 2, "a run is there already"
     assert main(["sagemaker", "fetch", "dogs-2"]) == 2
     assert "there is no training job and no tuning job of this name" in capsys.readouterr().err
+    check_endpoint(run, next(photos.glob("*/*.jpg")), capsys)
+
+
+def check_endpoint(run: Run, image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Deploy a run: its endpoint must answer as the run does here."""
+    assert main(["deploy", str(run.path), "--name", "dogs", "--on", "sagemaker"]) == 0
+    printed = capsys.readouterr().out
+    assert "until you end it with: clearsight sagemaker delete-endpoint dogs" in printed
+    runtime = boto3.client("sagemaker-runtime")
+    answer = runtime.invoke_endpoint(EndpointName="dogs", ContentType="image/jpeg", Body=image.read_bytes())
+    assert main(["predict", str(run.path), str(image), "--json"]) == 0
+    [here] = json.loads(capsys.readouterr().out)
+    there = json.loads(answer["Body"].read())
+    assert (there["label"], there["probability"]) == (here["label"], pytest.approx(here["probability"], abs=1e-4))
+    assert main(["sagemaker", "delete-endpoint", "dogs"]) == 0
+    assert capsys.readouterr().out == "dogs: deleted endpoint, configuration, model\n"
+    assert main(["sagemaker", "delete-endpoint", "dogs"]) == 2
 
 
 def test_a_job_that_fails_says_why(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,3 +90,20 @@ def test_ctrl_c_leaves_the_job_running(
     assert main(["sagemaker", "stop-job", "long"]) == 0
     assert main(["sagemaker", "follow", "long"]) == 1, "it was stopped"
     assert client.describe_training_job(TrainingJobName="long")["TrainingJobStatus"] == "Stopped"
+
+
+@pytest.mark.slow
+def test_a_search_comes_back_as_the_run_of_its_best_trial(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space = ["--space", "lr=log(1e-4,1e-1)", "--space", "batch_size=[4,8]", "--trials", "2", "--parallel", "2"]
+    assert main(["tune", str(photos), *QUICK, "--epochs", "1", *space, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["params"].keys() == {"lr", "batch_size"}
+    run = Run.open(Path(found["run"]))
+    assert repr(run.recipe.optim.lr) == found["params"]["lr"]
+    assert str(run.recipe.train.batch_size) == found["params"]["batch_size"]
+    assert main(["sagemaker", "fetch", found["job"], "--out", "again"]) == 0
+    assert Run.open(Path("again")).recipe == run.recipe
+    client = boto3.client("sagemaker")
+    best = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=found["job"])["BestTrainingJob"]
+    value = best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+    assert value == pytest.approx(run.scores["valid"]["accuracy"]), "the value is that of the weights in the model"

@@ -74,7 +74,7 @@ endpoint = builder.deploy(endpoint_name="v3-scenes", initial_instance_count=1, i
 photo = glob.glob(f"{images}/valid/forest/*.jpg")[0]
 with open(photo, "rb") as file:
     answer = endpoint.invoke(body=file.read(), content_type="image/jpeg", accept="application/json")
-print("CLASSES", *sorted(json.loads(answer.body.read())))
+print("\nCLASSES", *sorted(json.loads(answer.body.read())))
 endpoint.delete()
 model.delete()
 print("DELETED", not boto3.client("sagemaker").list_models()["Models"])

@@ -16,7 +16,7 @@ from clearsight_sagemaker.protocols.errors import validation_error
 
 MOST_PARAMETERS = 30  # that one training job definition may tune
 _OF_TOOLKIT = "sagemaker_"  # sagemaker_program and its like
-_MOST_INTEGER = 2**53  # beyond it, a double skips integers
+_MOST_INTEGER = 2**44  # far beyond it, the densities of the search are not exact enough
 _LOGARITHMIC_FROM = 100.0  # largest by smallest value, from which Auto searches by orders of magnitude
 
 

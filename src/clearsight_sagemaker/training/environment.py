@@ -113,25 +113,49 @@ def gpus() -> int:
 def platform_variables(
     folder: JobFolder, request: Mapping[str, Any], service: ServiceSettings, user: UserEnvironment, ml: str
 ) -> dict[str, str]:
-    """Return the whole environment of a job but the SM_* variables. ml: path of /opt/ml as the job sees it.
+    """Return the whole environment of a training job but the SM_* variables. ml: path of /opt/ml as the job sees it."""
+    job = request["TrainingJobName"]
+    settings = {
+        "TRAINING_JOB_NAME": job,
+        "TRAINING_JOB_ARN": f"arn:aws:sagemaker:{service.region}:{service.account}:training-job/{job}",
+        "SAGEMAKER_JOB_NAME": job,
+        "SAGEMAKER_METRICS_DIRECTORY": f"{ml}/output/metrics/sagemaker",
+        **_config_paths(folder, ml),
+        **gpu_variables(instance_type(request)),
+    }
+    variables = job_variables(folder, service, user, ml, settings, request.get("Environment") or {})
+    if (version := image_version(request)) and version < (2, 6):
+        variables.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    return variables
+
+
+def gpu_variables(instance: str) -> dict[str, str]:
+    """Return the variables by which a job on an instance type with GPUs runs on a machine without."""
+    return {"CLEARSIGHT_JOB_INSTANCE": instance} if _GPU_INSTANCE.match(instance) else {}
+
+
+def job_variables(
+    folder: JobFolder,
+    service: ServiceSettings,
+    user: UserEnvironment,
+    ml: str,
+    settings: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the environment of a job of any kind. settings: variables of its kind.  environment: of its request.
 
     Little is inherited: a job must not depend on the shell that the service was started from.
     """
-    job, code = request["TrainingJobName"], f"{ml}/code"
     torch_cache = user.variables.get("TORCH_HOME") or str(user.cache / "torch")
-    packages = os.pathsep.join([str(_SITE), code, str(SMDEBUG_FOLDER)])
+    packages = os.pathsep.join([str(_SITE), f"{ml}/code", str(SMDEBUG_FOLDER)])
     variables = {
         **{name: user.variables[name] for name in _FROM_USER if name in user.variables},
         "TORCH_HOME": torch_cache,
         "HF_HOME": user.variables.get("HF_HOME") or str(user.cache / "huggingface"),
         "PIP_CACHE_DIR": user.variables.get("PIP_CACHE_DIR") or str(user.cache / "pip"),
         "OMP_NUM_THREADS": str(cores()),
-        "TRAINING_JOB_NAME": job,
-        "TRAINING_JOB_ARN": f"arn:aws:sagemaker:{service.region}:{service.account}:training-job/{job}",
-        "SAGEMAKER_JOB_NAME": job,
         "SAGEMAKER_REGION": service.region,
         "SAGEMAKER_BASE_DIR": ml,
-        "SAGEMAKER_METRICS_DIRECTORY": f"{ml}/output/metrics/sagemaker",
         "CURRENT_HOST": HOST,
         "AWS_REGION": service.region,
         "AWS_DEFAULT_REGION": service.region,
@@ -143,14 +167,10 @@ def platform_variables(
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": "7777",
-        **_config_paths(folder, ml),
+        **settings,
         **service.job_environment,
-        **(request.get("Environment") or {}),
+        **environment,
     }
-    if _GPU_INSTANCE.match(instance_type(request)):
-        variables["CLEARSIGHT_JOB_INSTANCE"] = instance_type(request)
-    if (version := image_version(request)) and version < (2, 6):
-        variables.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     path = variables.get("PATH") or user.variables.get("PATH") or os.defpath
     programs = (folder.python / "bin", Path(sys.executable).parent)
     variables |= {

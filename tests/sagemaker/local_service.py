@@ -97,7 +97,11 @@ def job_request(name: str, **members: Any) -> dict[str, Any]:
 def local_service(home: Path, *, max_jobs: int = 2, require_signature: bool = False) -> Iterator[LocalService]:
     """Yield a service with a home."""
     options = ServiceOptions(
-        home=home, max_jobs=max_jobs, job_command=FAKE_JOB, job_environment={"WANDB_MODE": "offline"}
+        home=home,
+        max_jobs=max_jobs,
+        job_command=FAKE_JOB,
+        processing_command=FAKE_JOB,
+        job_environment={"WANDB_MODE": "offline"},
     )
     environment = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1", "SECRET": "x", "CLEARSIGHT_JOB": "token"}
     with service_state(options, "http://127.0.0.1:1", environment) as state:

@@ -120,7 +120,7 @@ class JobQueue:
         with self._lock:
             folder, resource = self.folder(name), self._table.get(self.kind, name)
             folder.stop_file.touch()
-            folder.append("status", secondary="Stopping", message="Stopping the training job")
+            folder.append("status", secondary="Stopping", message=f"Stopping the {self.kind.replace('-', ' ')}")
             if resource is not None and not resource.document.get("process"):
                 folder.append("finished", status="Stopped")
             if resource is not None:

@@ -20,12 +20,13 @@ from clearsight.core.folder_lock import folder_lock
 from clearsight.core.machine import cores, process_identity
 from clearsight_sagemaker.jobs.queue import JobQueue
 from clearsight_sagemaker.protocols.service_models import service_model
+from clearsight_sagemaker.resources.processing_jobs import PROCESSING
 from clearsight_sagemaker.resources.training_jobs import complete_creations
 from clearsight_sagemaker.s3.store import ObjectStore
 from clearsight_sagemaker.service.app import ServiceApp
 from clearsight_sagemaker.state.home import ServiceHome
 from clearsight_sagemaker.state.resource_table import ResourceTable
-from clearsight_sagemaker.state.service_state import TRAINING_JOB, ServiceState
+from clearsight_sagemaker.state.service_state import PROCESSING_JOB, TRAINING_JOB, ServiceState
 
 LOG = logging.getLogger("clearsight.sagemaker")
 
@@ -44,8 +45,8 @@ class ServiceOptions:
     """Options of a service. port: 0 for any free one.  max_jobs: at the same time, 0 for the number of cores.
 
     state_url: of the table, "" for SQLite in the home.  job_environment: variables for the scripts of jobs.
-    job_command: what runs a job; the folder of the job is appended.  s3_endpoint: address of an S3 that is used in the
-    place of the service's own, with the keys of the environment.
+    job_command, processing_command: what runs a job; the folder of the job is appended.
+    s3_endpoint: address of an S3 that is used in the place of the service's own, with the keys of the environment.
     """
 
     home: Path
@@ -57,6 +58,7 @@ class ServiceOptions:
     s3_endpoint: str = ""
     job_environment: Mapping[str, str] = field(default_factory=dict)
     job_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.training")
+    processing_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.processing")
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65_536:
@@ -74,6 +76,7 @@ class ServiceOptions:
         read by every user of the machine, and databases and jobs may have passwords.
         """
         values = {**asdict(self), "home": str(self.home), "job_command": list(self.job_command)}
+        values["processing_command"] = list(self.processing_command)
         write_text(_options_path(self.home), json.dumps(values, indent=2) + "\n", private=True)
 
     @classmethod
@@ -103,7 +106,7 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
     home = ServiceHome(options.home)
     home.create()
     table = ResourceTable(options.state_url or home.state_url())
-    commands = {TRAINING_JOB: options.job_command}
+    commands = {TRAINING_JOB: options.job_command, PROCESSING_JOB: options.processing_command}
     queues = {
         kind: JobQueue(
             table,
@@ -125,6 +128,7 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
         job_environment={**_chosen(environment, _SCRIPT_VARIABLES), **options.job_environment},
     )
     complete_creations(state)
+    PROCESSING.complete_creations(state)
     for queue in queues.values():
         queue.start()
     try:

@@ -13,6 +13,7 @@ from clearsight_sagemaker.state.home import LocalAccount, ServiceHome
 from clearsight_sagemaker.state.resource_table import BadToken, Resource, ResourceQuery, ResourceTable
 
 TRAINING_JOB = "training-job"
+PROCESSING_JOB = "processing-job"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,23 @@ class ServiceState:
     def training_jobs(self) -> JobQueue:
         """Queue of training jobs."""
         return self.queues[TRAINING_JOB]
+
+    def job_settings(self) -> dict[str, Any]:
+        """Return what the process of a job knows of the service: service.json in its folder."""
+        account = self.account
+        return {
+            "region": account.region,
+            "account": account.account,
+            "role": account.role_arn,
+            "bucket": account.bucket,
+            "endpoint_url": self.endpoint_url,
+            "objects": str(self.home.objects),
+            "s3_endpoint": self.s3_endpoint,
+            "home": str(self.home.folder),
+            "access_key": account.access_key,
+            "secret_key": account.secret_key,
+            "job_environment": dict(self.job_environment),
+        }
 
     def page(self, query: ResourceQuery) -> tuple[list[Resource], str]:
         """Return a page of resources and the token of the next one; raises ServiceError for a wrong token."""

@@ -16,6 +16,7 @@ from clearsight_sagemaker.processing.folders import (
     processing_inputs,
     write_configuration,
 )
+from clearsight_sagemaker.processing.image_explanations import explain_images
 from clearsight_sagemaker.training.channels import Downloader
 from clearsight_sagemaker.training.environment import UserEnvironment, gpu_variables, gpus, job_variables
 from clearsight_sagemaker.training.failure import (
@@ -76,7 +77,7 @@ class ProcessingSequence:
         try:
             with errors_as_failure(self._context.folder.path):
                 self._prepare()
-                end = self._run_command()
+                end = self._process()
                 self._upload()
             self._events.status(end.value, _MESSAGES[end])
             status = "Completed" if end is RunEnd.COMPLETED else "Stopped"
@@ -98,8 +99,7 @@ class ProcessingSequence:
         if any(event.get("secondary") in ("Downloading", "Processing") for event in self._events.previous):
             raise internal_error("the process that ran the job ended before the job.")
         context.check_stop()
-        isolated = bool((self._request.get("NetworkConfig") or {}).get("EnableNetworkIsolation"))
-        if isolated and not context.support.no_network:
+        if self._is_isolated and not context.support.no_network:
             raise client_error(f"EnableNetworkIsolation is not possible on this machine: {context.support.reason}.")
         self._introduce()
         self._events.status("Downloading", "Downloading input data")
@@ -117,27 +117,36 @@ class ProcessingSequence:
             count = downloader.download(channel, folder.inside(local_path))
             context.log.write(f"Input {channel.name}: {count} files of {channel.uri} in {local_path}.")
 
-    def _run_command(self) -> RunEnd:
+    def _process(self) -> RunEnd:
+        """Do the work of the job. Raises JobFailed, StopRequested."""
+        context, application = self._context, self._request["AppSpecification"]
+        context.check_stop()
+        with ExitStack() as stack:
+            if self._continuous:
+                stack.callback(SyncThread(self._continuous, context.log.write).stop)
+            if "ContainerEntrypoint" in application:
+                command = [*application["ContainerEntrypoint"], *(application.get("ContainerArguments") or ())]
+                return self._run_command(command)
+            return self._explain_images()
+
+    def _run_command(self, command: list[str]) -> RunEnd:
         """Run the command of the job to its end. Raises JobFailed."""
-        context, folder, application = self._context, self._context.folder, self._request["AppSpecification"]
+        context, folder = self._context, self._context.folder
         variables = self._variables()
         pip = PipSettings(
             environments=context.service.home / "environments", variables=variables, check=context.check_stop
         )
         create_python(folder.python, None, pip)
         launch = Launch(
-            command=[*application["ContainerEntrypoint"], *(application.get("ContainerArguments") or ())],
+            command=command,
             environment=variables,
             folder=f"{context.ml}/processing",
             work=folder.work,
             way=context.support.way,
-            no_network=bool((self._request.get("NetworkConfig") or {}).get("EnableNetworkIsolation")),
+            no_network=self._is_isolated,
         )
         self._events.status("Processing", "Processing in progress")
-        with ExitStack() as stack:
-            stack.enter_context(ml_link(folder.ml, context.support))
-            if self._continuous:
-                stack.callback(SyncThread(self._continuous, context.log.write).stop)
+        with ml_link(folder.ml, context.support):
             try:
                 process = JobProcess.start(launch, context.log, lambda lines: None)
             except (OSError, ValueError) as error:  # ValueError: a character that no variable can hold
@@ -148,6 +157,25 @@ class ProcessingSequence:
         if isinstance(reason, Interrupted):
             raise internal_error(f"{reason}.")
         return reason or _end_of(outcome, list(process.reader.tail))
+
+    def _explain_images(self) -> RunEnd:
+        """Do what the Clarify image does, whose program is part of this package. Raises JobFailed."""
+        self._events.status("Processing", "Processing in progress")
+        limits = self._limits()
+
+        def check() -> None:
+            self._context.check_stop()
+            if limits.exceeded():
+                raise TimeoutError
+
+        try:
+            explain_images(self._context, check)
+        except StopRequested:
+            self._events.status("Stopping", "Stopping the processing job")
+            return RunEnd.STOPPED
+        except TimeoutError:
+            return RunEnd.MAX_RUNTIME
+        return RunEnd.COMPLETED
 
     def _limits(self) -> TimeLimits:
         seconds = (self._request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds")
@@ -208,6 +236,10 @@ class ProcessingSequence:
         if int(cluster.get("InstanceCount") or 1) > 1:
             sentences.append("InstanceCount is more than 1: this machine is one instance.")
         self._context.log.write(*sentences)
+
+    @property
+    def _is_isolated(self) -> bool:
+        return bool((self._request.get("NetworkConfig") or {}).get("EnableNetworkIsolation"))
 
     @property
     def _arn(self) -> str:

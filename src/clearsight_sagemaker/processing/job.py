@@ -18,7 +18,14 @@ from clearsight_sagemaker.processing.folders import (
 )
 from clearsight_sagemaker.processing.image_explanations import explain_images
 from clearsight_sagemaker.training.channels import Downloader
-from clearsight_sagemaker.training.environment import UserEnvironment, gpu_variables, gpus, job_variables
+from clearsight_sagemaker.training.container_files import HOST
+from clearsight_sagemaker.training.environment import (
+    UserEnvironment,
+    account_variables,
+    device_variables,
+    gpus,
+    python_variables,
+)
 from clearsight_sagemaker.training.failure import (
     Interrupted,
     JobFailed,
@@ -182,15 +189,19 @@ class ProcessingSequence:
         return TimeLimits(runtime=time.monotonic() + seconds if seconds else None)
 
     def _variables(self) -> dict[str, str]:
-        context = self._context
-        settings = {
+        """Return the environment of the command."""
+        context, image = self._context, self._request["AppSpecification"]["ImageUri"]
+        variables = {
+            **account_variables(context.service, context.user),
             "PROCESSING_JOB_NAME": str(self._request["ProcessingJobName"]),
             "PROCESSING_JOB_ARN": self._arn,
-            **gpu_variables(instance_of(self._request)),
+            "SAGEMAKER_BASE_DIR": context.ml,
+            "CURRENT_HOST": HOST,
+            **context.service.job_environment,
+            **(self._request.get("Environment") or {}),
         }
-        return job_variables(
-            context.folder, context.service, context.user, context.ml, settings, self._request.get("Environment") or {}
-        )
+        variables |= device_variables(image, instance_of(self._request), variables)
+        return variables | python_variables(context.folder, context.user, f"{context.ml}/code", variables)
 
     def _write_exit_message(self) -> None:
         path = self._context.folder.ml / "output" / "message"

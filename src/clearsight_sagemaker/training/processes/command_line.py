@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from clearsight.core.errors import ClearsightError
-from clearsight.workflow.paths import Paths
-from clearsight_sagemaker.training.environment import UserEnvironment
+from clearsight_sagemaker.training.environment import UserEnvironment, user_environment
 from clearsight_sagemaker.training.processes.job_context import STOP_SECONDS
 
 _FAILED, _USER_ERROR = 1, 2
@@ -38,14 +37,8 @@ def run_command(
     arguments = parser.parse_args()
     folder: Path = arguments.folder.absolute()
     signal.signal(signal.SIGTERM, lambda *_: (folder / "stop").touch())
-    paths = Paths.of(environment)
-    user = UserEnvironment(
-        variables=dict(environment),
-        weights=(*paths.weights, paths.torch_hub / "checkpoints"),
-        cache=paths.cache.parent if "CLEARSIGHT_CACHE" not in environment else Path.home() / ".cache",
-    )
     try:
-        status = run(folder, user, arguments.stop_seconds)
+        status = run(folder, user_environment(environment), arguments.stop_seconds)
     except ClearsightError as error:
         print(error, file=sys.stderr)
         return _USER_ERROR

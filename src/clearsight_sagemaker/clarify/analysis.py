@@ -19,8 +19,9 @@ from clearsight.core.files import finite_json
 from clearsight_sagemaker.clarify.analysis_config import AnalysisConfig
 from clearsight_sagemaker.clarify.explanation import ImageExplanation, explain_image, noise_like
 from clearsight_sagemaker.clarify.heat_map import draw_heat_map
-from clearsight_sagemaker.clarify.image_scores import ImageScores, InferenceServer
+from clearsight_sagemaker.clarify.image_scores import ImageScores
 from clearsight_sagemaker.clarify.report import ReportedImage, write_report
+from clearsight_sagemaker.hosting.inference_server import InferenceResponse, InferenceServer
 from clearsight_sagemaker.training.failure import client_error
 
 _ENDINGS = (".jpg", ".jpeg", ".png")
@@ -171,7 +172,7 @@ class _CheckedServer:
     def __init__(self, server: InferenceServer, check: Callable[[], None]) -> None:
         self._server, self._check = server, check
 
-    def invoke(self, body: bytes, content_type: str, accept: str, timeout: float, /) -> Any:
+    def invoke(self, body: bytes, content_type: str, accept: str, timeout: float, /) -> InferenceResponse:
         self._check()
         return self._server.invoke(body, content_type, accept, timeout)
 

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import Any, Protocol
+from typing import Any
 
 import jmespath
 import jmespath.exceptions
@@ -16,39 +16,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from clearsight_sagemaker.clarify.analysis_config import PredictorConfig
+from clearsight_sagemaker.hosting.inference_server import InferenceServer
 from clearsight_sagemaker.training.failure import client_error
 
 _MOST_IMAGES, _MOST_BYTES = 64, 5 << 20  # of a request; an endpoint takes 6 MB
 _QUALITY = 95  # of JPEG
 _SHOWN = 300  # characters of a response in a failure reason
 _SECONDS = 60.0
-
-
-class InferenceResponse(Protocol):
-    """Response of a model server."""
-
-    @property
-    def status(self) -> int:
-        """Status of HTTP."""
-        ...
-
-    @property
-    def body(self) -> bytes:
-        """Scores, in the format of the content type."""
-        ...
-
-    @property
-    def content_type(self) -> str:
-        """Format of the body."""
-        ...
-
-
-class InferenceServer(Protocol):
-    """Server of a model."""
-
-    def invoke(self, body: bytes, content_type: str, accept: str, timeout: float, /) -> InferenceResponse:
-        """Return the response to a request. timeout: seconds. Raises JobFailed where there is none."""
-        ...
 
 
 class ImageScores:

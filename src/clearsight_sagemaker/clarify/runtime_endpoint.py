@@ -1,4 +1,4 @@
-"""RuntimeEndpoint: an endpoint of the service as a server of a model, through the runtime API."""
+"""RuntimeEndpoint: an endpoint of the service as a server of a model, and models of the service, through its APIs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RuntimeEndpoint:
         except ImportError:
             raise missing_extra("boto3", "sagemaker", "endpoint_name") from None
         self._refused, self._failed, self._name = ClientError, BotoCoreError, name
-        self._client = service_client("sagemaker-runtime", service)
+        self._client = _service_client("sagemaker-runtime", service)
 
     def invoke(self, body: bytes, content_type: str, accept: str, timeout: float, /) -> EndpointResponse:
         """Return the response of the endpoint. timeout: the service has its own, and this one is not used.
@@ -53,7 +53,23 @@ class RuntimeEndpoint:
         return EndpointResponse(status=200, body=found["Body"].read(), content_type=found["ContentType"])
 
 
-def service_client(name: str, service: ServiceSettings) -> Any:
+def describe_model(name: str, service: ServiceSettings) -> dict[str, Any]:
+    """Return PrimaryContainer and EnableNetworkIsolation of a model of the service. Raises JobFailed without it."""
+    try:
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        raise missing_extra("boto3", "sagemaker", "model_name") from None
+    try:
+        model = _service_client("sagemaker", service).describe_model(ModelName=name)
+    except ClientError as error:
+        raise client_error(f"model {name}: {error.response.get('Error', {}).get('Message')}") from None
+    except BotoCoreError as error:
+        raise client_error(f"model {name}: {error}") from None
+    container = model.get("PrimaryContainer") or model["Containers"][0]
+    return {"PrimaryContainer": container, "EnableNetworkIsolation": model.get("EnableNetworkIsolation", False)}
+
+
+def _service_client(name: str, service: ServiceSettings) -> Any:
     """Return a client of boto3 for the service that started the job. Raises ClearsightError without boto3."""
     try:
         import boto3

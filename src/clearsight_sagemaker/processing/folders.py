@@ -22,6 +22,7 @@ def processing_inputs(request: Mapping[str, Any]) -> list[tuple[Channel, str]]:
             continue  # the program of the job reads it itself
         channel = Channel(
             name=entry["InputName"],
+            word="processing input",
             uri=source["S3Uri"],
             kind=source["S3DataType"],
             mode="File",

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from clearsight.core.files import read_json
 from clearsight_sagemaker.clarify.analysis import ImageAnalysis, read_image
 from clearsight_sagemaker.clarify.analysis_config import AnalysisConfig, PredictorConfig
-from clearsight_sagemaker.clarify.image_scores import InferenceServer
-from clearsight_sagemaker.clarify.runtime_endpoint import RuntimeEndpoint
+from clearsight_sagemaker.clarify.runtime_endpoint import RuntimeEndpoint, describe_model
+from clearsight_sagemaker.hosting.inference_server import InferenceServer
+from clearsight_sagemaker.hosting.job_model import job_model
 from clearsight_sagemaker.training.failure import client_error
 from clearsight_sagemaker.training.processes.job_context import JobContext
 
@@ -47,4 +48,5 @@ def _server(context: JobContext, config: PredictorConfig, check: Callable[[], No
     if config.endpoint:
         yield RuntimeEndpoint(config.endpoint, context.service)
         return
-    raise client_error(f"model {config.model}: not there yet")
+    with job_model(context, describe_model(config.model, context.service), check) as server:
+        yield server

@@ -36,33 +36,38 @@ class JobKind:
         """Return the queue of the jobs."""
         return state.queues[self.kind]
 
-    def create(self, state: ServiceState, request: Mapping[str, Any]) -> str:
-        """Store a job, put it into the queue and return its ARN. request: checked, with its defaults."""
+    def create(self, state: ServiceState, request: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> str:
+        """Store a job, put it into the queue and return its ARN.
+
+        request: checked, with its defaults.  facts: what the process finds in service.json beside those of the service.
+        """
         name, arn = request[self.member], state.account.arn(self.kind, request[self.member])
         active = self.queue(state).count_active()
         if active >= _MOST_ACTIVE:
             text = f"The service has {active} {self.word}s that wait or run, and the limit is {_MOST_ACTIVE}."
             raise ServiceError("ResourceLimitExceeded", f"{text} Wait until some have ended, or stop them.")
         document = {"request": dict(request), "arn": arn, "state": {"secondary": "Starting"}}
+        document["facts"] = dict(facts or {})
         tags = tag_map(request.get("Tags", []))
+        resource = Resource(kind=self.kind, name=name, status=_CREATING, document=document, tags=tags)
         try:
-            state.table.add(Resource(kind=self.kind, name=name, status=_CREATING, document=document, tags=tags))
+            state.table.add(resource)
         except ResourceExists:
             text = "Job name must be unique within an AWS account and region, and a job with this name already exists"
             raise ServiceError("ResourceInUse", f"{text} ({arn})") from None
-        self._complete_creation(state, name, dict(request))
+        self._complete_creation(state, resource)
         return arn
 
     def complete_creations(self, state: ServiceState) -> None:
         """Complete the jobs that a service has stored and was killed before it put them into the queue."""
         for resource in state.table.every(self.kind, _CREATING):
-            self._complete_creation(state, resource.name, resource.document["request"])
+            self._complete_creation(state, resource)
 
-    def _complete_creation(self, state: ServiceState, name: str, request: dict[str, Any]) -> None:
-        folder = self.queue(state).folder(name)
-        folder.create(request, state.job_settings())
+    def _complete_creation(self, state: ServiceState, resource: Resource) -> None:
+        folder = self.queue(state).folder(resource.name)
+        folder.create(resource.document["request"], {**state.service_facts, **resource.document["facts"]})
         folder.append("status", secondary="Starting", message=f"Starting the {self.word}")
-        state.table.change(self.kind, name, lambda row: replace(row, status="InProgress"))
+        state.table.change(self.kind, resource.name, lambda row: replace(row, status="InProgress"))
         self.queue(state).wake()
 
     def find(self, state: ServiceState, name: str) -> tuple[Resource, JobProgress]:

@@ -53,7 +53,7 @@ def complete_creations(state: ServiceState) -> None:
 
 def _complete_creation(state: ServiceState, name: str, request: dict[str, Any]) -> None:
     folder = state.training_jobs.folder(name)
-    folder.create(request, state.job_settings())
+    folder.create(request, state.service_facts)
     folder.append("status", secondary="Starting", message="Starting the training job")
     state.table.change(TRAINING_JOB, name, lambda row: replace(row, status="InProgress"))
     state.training_jobs.wake()

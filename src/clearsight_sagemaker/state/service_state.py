@@ -14,6 +14,7 @@ from clearsight_sagemaker.state.resource_table import BadToken, Resource, Resour
 
 TRAINING_JOB = "training-job"
 PROCESSING_JOB = "processing-job"
+TRANSFORM_JOB = "transform-job"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,9 @@ class ServiceState:
         """Queue of training jobs."""
         return self.queues[TRAINING_JOB]
 
-    def job_settings(self) -> dict[str, Any]:
-        """Return what the process of a job knows of the service: service.json in its folder."""
+    @property
+    def service_facts(self) -> dict[str, Any]:
+        """What processes of jobs and of models read from service.json."""
         account = self.account
         return {
             "region": account.region,

@@ -1,0 +1,174 @@
+"""Transformer: records of objects to a model server, several at a time, and its responses to objects in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from clearsight.core.errors import BadValue
+from clearsight_sagemaker.hosting.inference_server import InferenceServer
+from clearsight_sagemaker.s3.errors import S3Error
+from clearsight_sagemaker.training.objects import Objects
+from clearsight_sagemaker.transform.data_processing import DataProcessing
+from clearsight_sagemaker.transform.records import MEGABYTE, Batch, RecordSplitter
+from clearsight_sagemaker.transform.sources import TransformSource
+
+_DEFAULT_PAYLOAD, _MOST_PAYLOAD = 6, 100  # MB
+_DEFAULT_SECONDS, _DEFAULT_RETRIES = 600, 3
+_SHOWN = 2000  # characters of a response in the log
+_POLL_SECONDS = 0.2  # between two questions whether the job goes on
+_TOO_MANY, _SERVER_ERROR = 429, 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestSettings:
+    """How records become requests and responses become results. concurrent: requests at the same time.
+
+    seconds: for a response.  retries: of a request that the server fails.  lines: True for a line end after each
+    response.
+    """
+
+    splitter: RecordSplitter
+    processing: DataProcessing
+    content_type: str
+    accept: str
+    concurrent: int
+    seconds: float
+    retries: int
+    lines: bool
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any]) -> RequestSettings:
+        """Return the settings of a CreateTransformJob request. Raises BadValue for what is not supported."""
+        source, client = request["TransformInput"], request.get("ModelClientConfig") or {}
+        payload = request.get("MaxPayloadInMB", _DEFAULT_PAYLOAD) or _MOST_PAYLOAD  # 0: no limit but that of a job
+        splitter = RecordSplitter(
+            split=source.get("SplitType", "None"),
+            many=request.get("BatchStrategy", "MultiRecord") == "MultiRecord",
+            most=payload * MEGABYTE,
+            is_gzip=source.get("CompressionType") == "Gzip",
+        )
+        return cls(
+            splitter=splitter,
+            processing=DataProcessing.of(request),
+            content_type=source.get("ContentType") or "",
+            accept=request["TransformOutput"].get("Accept") or "",
+            concurrent=request.get("MaxConcurrentTransforms") or 1,
+            seconds=client.get("InvocationsTimeoutInSeconds", _DEFAULT_SECONDS),
+            retries=client.get("InvocationsMaxRetries", _DEFAULT_RETRIES),
+            lines=request["TransformOutput"].get("AssembleWith") == "Line",
+        )
+
+    @property
+    def sentence(self) -> str:
+        """Line of the log with what holds for the job, as SageMaker writes it."""
+        strategy = "MULTI_RECORD" if self.splitter.many else "SINGLE_RECORD"
+        payload = self.splitter.most // MEGABYTE
+        return f"MaxConcurrentTransforms={self.concurrent}, MaxPayloadInMB={payload}, BatchStrategy={strategy}"
+
+
+class RecordFailed(Exception):
+    """Raised for a record that has no result; its object has none then."""
+
+
+@dataclass(slots=True)
+class Transformer:
+    """Transforms objects. log: takes a sentence.  check: called before each request; raises to give up.
+
+    Memory: `concurrent` requests and their responses, whatever the size of the objects.
+    """
+
+    server: InferenceServer
+    objects: Objects
+    settings: RequestSettings
+    log: Callable[[str], None]
+    check: Callable[[], None]
+
+    def run(self, sources: Sequence[TransformSource]) -> None:
+        """Transform all objects; those without a result have a problem afterwards. Raises what `check` raises."""
+        pool = ThreadPoolExecutor(self.settings.concurrent, thread_name_prefix="transform")
+        try:
+            for number, results in groupby(self._results(sources, pool), key=lambda item: item[0]):
+                source = sources[number]
+                try:
+                    with self.objects.writing(source.result) as target:
+                        for _, result in results:
+                            target.write(self._wait_for(result))
+                except (RecordFailed, S3Error) as error:
+                    source.problem = str(error)
+                    self.log(f"{source.uri.removeprefix('s3://')}: {error}")
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # requests under way end with the server
+
+    def _wait_for(self, result: Future[bytes]) -> bytes:
+        """Return a result once it is there. Raises RecordFailed, and what `check` raises."""
+        while True:
+            with suppress(TimeoutError):
+                return result.result(_POLL_SECONDS)
+            self.check()
+
+    def _results(
+        self, sources: Sequence[TransformSource], pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[int, Future[bytes]]]:
+        """Yield number of the object and result of each request in order; at most `concurrent` are under way."""
+        window: deque[tuple[int, Future[bytes]]] = deque()
+        for number, source in enumerate(sources):
+            batches = self._batches(source)
+            while True:
+                while len(window) >= self.settings.concurrent:
+                    yield window.popleft()
+                self.check()
+                if source.problem:  # an earlier record has failed; the others would be for nothing
+                    batches.close()
+                    break
+                try:
+                    batch = next(batches, None)
+                except (BadValue, S3Error) as error:
+                    window.append((number, _failed(error)))
+                    break
+                if batch is None:
+                    break
+                window.append((number, pool.submit(self._request, batch)))
+            if not source.problem:
+                window.append((number, _finished()))  # an empty object has a result too
+        yield from window
+
+    def _batches(self, source: TransformSource) -> Generator[Batch, None, None]:
+        with self.objects.opened(source.uri) as (_, file):
+            yield from self.settings.splitter.batches(file)
+
+    def _request(self, batch: Batch) -> bytes:
+        """Return what is written for a request. Raises RecordFailed."""
+        settings = self.settings
+        try:
+            body = settings.processing.body(batch)
+            for attempt in range(settings.retries + 1):
+                response = self.server.invoke(body, settings.content_type, settings.accept, settings.seconds)
+                if response.status < _SERVER_ERROR and response.status != _TOO_MANY:
+                    break
+                if attempt < settings.retries:
+                    self.check()
+            if response.status != 200:
+                text = response.body.decode(errors="replace").strip()[:_SHOWN]
+                raise RecordFailed(f"Bad HTTP status received from algorithm: {response.status}\n{text}")
+            output = settings.processing.output(batch, response.body, response.content_type)
+        except BadValue as error:
+            raise RecordFailed(str(error)) from None
+        return output + b"\n" if settings.lines and not output.endswith(b"\n") else output
+
+
+def _finished() -> Future[bytes]:
+    future: Future[bytes] = Future()
+    future.set_result(b"")
+    return future
+
+
+def _failed(error: Exception) -> Future[bytes]:
+    future: Future[bytes] = Future()
+    future.set_exception(RecordFailed(str(error)))
+    return future

@@ -61,7 +61,7 @@ def main(folder: Path) -> int:
     if "OutputDataConfig" in request:
         output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         writer.event("artifacts", model=f"{output}/{request['TrainingJobName']}/output/model.tar.gz")
-    else:
+    elif "ProcessingJobName" in request:
         writer.event("exit_message", text="3 epochs")
     for rule in request.get("DebugRuleConfigurations", []):
         writer.event(

@@ -101,6 +101,7 @@ def local_service(home: Path, *, max_jobs: int = 2, require_signature: bool = Fa
         max_jobs=max_jobs,
         job_command=FAKE_JOB,
         processing_command=FAKE_JOB,
+        transform_command=FAKE_JOB,
         job_environment={"WANDB_MODE": "offline"},
     )
     environment = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1", "SECRET": "x", "CLEARSIGHT_JOB": "token"}

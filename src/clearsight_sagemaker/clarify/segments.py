@@ -55,8 +55,8 @@ def _cluster(lab: npt.NDArray[np.float64], count: int, compactness: float) -> np
     """Return the cluster of each pixel: k-means in which a centre competes for the pixels near it alone."""
     height, width = lab.shape[:2]
     step = max(1.0, (height * width / count) ** 0.5)
-    rows = _grid(height, max(1, round(height / step)))
-    columns = _grid(width, max(1, round(width / step)))
+    row_count = max(1, round(height / step))
+    rows, columns = _grid(height, row_count), _grid(width, max(1, round(count / row_count)))
     centres = [np.array([row, column, *lab[int(row), int(column)]]) for row in rows for column in columns]
     labels = np.zeros((height, width), dtype=np.intp)
     place_weight = (compactness / step) ** 2

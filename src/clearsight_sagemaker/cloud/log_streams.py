@@ -9,11 +9,16 @@ from pathlib import Path
 from clearsight_sagemaker.cloud.log_lines import lines_before, lines_from
 from clearsight_sagemaker.protocols.errors import ServiceError
 from clearsight_sagemaker.state.resource_table import Resource, ResourceExists
-from clearsight_sagemaker.state.service_state import PROCESSING_JOB, TRAINING_JOB, ServiceState
+from clearsight_sagemaker.state.service_state import PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB, ServiceState
 
 TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
 PROCESSING_GROUP = "/aws/sagemaker/ProcessingJobs"
-_KINDS = {TRAINING_GROUP: TRAINING_JOB, PROCESSING_GROUP: PROCESSING_JOB}  # group -> kind of the jobs whose logs it has
+TRANSFORM_GROUP = "/aws/sagemaker/TransformJobs"
+_KINDS = {
+    TRAINING_GROUP: TRAINING_JOB,
+    PROCESSING_GROUP: PROCESSING_JOB,
+    TRANSFORM_GROUP: TRANSFORM_JOB,
+}  # group -> kind of the jobs whose logs it has
 _DELETED = "deleted-log-stream"
 _LAST_BYTES = 512 << 10  # in which the last line is found
 

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from clearsight.core.format import duration, file_size
 from clearsight_sagemaker.cloud.log_lines import lines_before
 from clearsight_sagemaker.pages.job_page import job_page, page_of
+from clearsight_sagemaker.pages.other_jobs import OtherJobPages
 from clearsight_sagemaker.resources.training_jobs import stop_training_job
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.s3.listing import list_page
@@ -55,6 +56,7 @@ def build_pages(state: ServiceState, store: ObjectStore) -> Starlette:
         Route(f"{PREFIX}jobs/{{name}}", pages.job),
         Route(f"{PREFIX}jobs/{{name}}/log", pages.log),
         Route(f"{PREFIX}jobs/{{name}}/stop", pages.stop, methods=["POST"]),
+        *pages.other_jobs.routes(),
         Route(f"{PREFIX}buckets/{{bucket}}", pages.bucket),
         *(Route(f"{PREFIX}{name}", pages.file) for name in _FILES),
     ]
@@ -66,6 +68,7 @@ class _Pages:
 
     def __init__(self, state: ServiceState, store: ObjectStore) -> None:
         self._state, self._store = state, store
+        self.other_jobs = OtherJobPages(state, PREFIX, self._render, _HEADERS)
         self._environment = Environment(
             loader=PackageLoader("clearsight_sagemaker", "templates/pages"),
             autoescape=True,
@@ -93,6 +96,7 @@ class _Pages:
             return {
                 "jobs": [self._row(job) for job in jobs],
                 "after": after,
+                "other_jobs": self.other_jobs.rows(),
                 "name": query.name_contains,
                 "buckets": [] if self._state.s3_endpoint else self._store.buckets(),
                 "s3_endpoint": self._state.s3_endpoint,

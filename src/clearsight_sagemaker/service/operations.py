@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from clearsight_sagemaker.cloud import identities, log_events, log_groups, metrics, notifications, roles
-from clearsight_sagemaker.resources import processing_jobs, tags, training_jobs
+from clearsight_sagemaker.resources import processing_jobs, tags, training_jobs, transform_jobs
 from clearsight_sagemaker.state.service_state import Operation
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
     **training_jobs.OPERATIONS,
     **processing_jobs.OPERATIONS,
+    **transform_jobs.OPERATIONS,
     **tags.OPERATIONS,
     **identities.OPERATIONS,
     **roles.OPERATIONS,

@@ -22,11 +22,12 @@ from clearsight_sagemaker.jobs.queue import JobQueue
 from clearsight_sagemaker.protocols.service_models import service_model
 from clearsight_sagemaker.resources.processing_jobs import PROCESSING
 from clearsight_sagemaker.resources.training_jobs import complete_creations
+from clearsight_sagemaker.resources.transform_jobs import TRANSFORM
 from clearsight_sagemaker.s3.store import ObjectStore
 from clearsight_sagemaker.service.app import ServiceApp
 from clearsight_sagemaker.state.home import ServiceHome
 from clearsight_sagemaker.state.resource_table import ResourceTable
-from clearsight_sagemaker.state.service_state import PROCESSING_JOB, TRAINING_JOB, ServiceState
+from clearsight_sagemaker.state.service_state import PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB, ServiceState
 
 LOG = logging.getLogger("clearsight.sagemaker")
 
@@ -45,7 +46,7 @@ class ServiceOptions:
     """Options of a service. port: 0 for any free one.  max_jobs: at the same time, 0 for the number of cores.
 
     state_url: of the table, "" for SQLite in the home.  job_environment: variables for the scripts of jobs.
-    job_command, processing_command: what runs a job; the folder of the job is appended.
+    job_command, processing_command, transform_command: what runs a job; the folder of the job is appended.
     s3_endpoint: address of an S3 that is used in the place of the service's own, with the keys of the environment.
     """
 
@@ -59,6 +60,7 @@ class ServiceOptions:
     job_environment: Mapping[str, str] = field(default_factory=dict)
     job_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.training")
     processing_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.processing")
+    transform_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.transform")
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65_536:
@@ -76,7 +78,7 @@ class ServiceOptions:
         read by every user of the machine, and databases and jobs may have passwords.
         """
         values = {**asdict(self), "home": str(self.home), "job_command": list(self.job_command)}
-        values["processing_command"] = list(self.processing_command)
+        values |= {name: list(values[name]) for name in ("processing_command", "transform_command")}
         write_text(_options_path(self.home), json.dumps(values, indent=2) + "\n", private=True)
 
     @classmethod
@@ -106,7 +108,11 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
     home = ServiceHome(options.home)
     home.create()
     table = ResourceTable(options.state_url or home.state_url())
-    commands = {TRAINING_JOB: options.job_command, PROCESSING_JOB: options.processing_command}
+    commands = {
+        TRAINING_JOB: options.job_command,
+        PROCESSING_JOB: options.processing_command,
+        TRANSFORM_JOB: options.transform_command,
+    }
     queues = {
         kind: JobQueue(
             table,
@@ -129,6 +135,7 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
     )
     complete_creations(state)
     PROCESSING.complete_creations(state)
+    TRANSFORM.complete_creations(state)
     for queue in queues.values():
         queue.start()
     try:

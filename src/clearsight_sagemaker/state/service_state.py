@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from clearsight_sagemaker.endpoints.hosted_endpoints import HostedEndpoints
 from clearsight_sagemaker.jobs.queue import JobQueue
 from clearsight_sagemaker.protocols.errors import ServiceError
 from clearsight_sagemaker.state.home import LocalAccount, ServiceHome
@@ -22,7 +23,7 @@ class ServiceState:
     """Everything that operations read and change.
 
     queues: of jobs, by kind.  job_environment: variables that scripts of jobs get.
-    file_lock: held while a file of the home is appended to.
+    endpoints: what serves them.  file_lock: held while a file of the home is appended to.
     endpoint_url: where the service listens; the processes of jobs are told it.  s3_endpoint: of an S3 in the place of
     the service's own, "" for none.
     """
@@ -32,6 +33,7 @@ class ServiceState:
     table: ResourceTable
     queues: Mapping[str, JobQueue]
     endpoint_url: str
+    endpoints: HostedEndpoints
     job_environment: Mapping[str, str] = field(default_factory=dict)
     s3_endpoint: str = ""
     file_lock: threading.Lock = field(default_factory=threading.Lock)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from clearsight_sagemaker.protocols.errors import validation_error
-from clearsight_sagemaker.resources.processing_images import CLARIFY, processing_image
 
+_CLARIFY = "sagemaker-clarify-processing"
+_REPOSITORY = re.compile(r"(?:[^/]+/)*([^/:@]+)(?::[^/@]+)?(?:@.+)?")
+# Images of PyTorch, of scikit-learn, and of Python itself: their programs find the same packages on this machine.
+_PACKAGES = ("pytorch", "scikit", "python")
 _DEFAULT_SECONDS = 86_400
 _ROOT = "/opt/ml/processing"
 
@@ -17,8 +21,8 @@ _ROOT = "/opt/ml/processing"
 def checked_processing_request(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request with its defaults; raises ServiceError for one that cannot become a job here."""
     application = request["AppSpecification"]
-    name = processing_image(application["ImageUri"])
-    if name != CLARIFY and "ContainerEntrypoint" not in application:
+    name = _image_name(application["ImageUri"])
+    if name != _CLARIFY and "ContainerEntrypoint" not in application:
         raise validation_error(
             f"AppSpecification has no ContainerEntrypoint. The program of the image {name} is not on this machine; name"
             " the command that the job runs."
@@ -36,6 +40,19 @@ def checked_processing_request(request: Mapping[str, Any]) -> dict[str, Any]:
         _check_output(entry)
     stopping = {"MaxRuntimeInSeconds": _DEFAULT_SECONDS, **request.get("StoppingCondition", {})}
     return {**request, "StoppingCondition": stopping}
+
+
+def _image_name(uri: str) -> str:
+    """Return the name of the image of a URI; raises ServiceError for one that cannot be run without its container."""
+    found = _REPOSITORY.fullmatch(uri)
+    name = found.group(1) if found else uri
+    if name != _CLARIFY and not {*_PACKAGES} & {*name.split("-")}:
+        raise validation_error(
+            f"The local service runs processing jobs of PyTorch, scikit-learn, Python and Clarify images, and {name} is"
+            f" none ({uri}). Containers are not started on this machine; use a PyTorchProcessor, an SKLearnProcessor or"
+            " a ScriptProcessor with one of these images."
+        )
+    return name
 
 
 def _check_input(entry: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from clearsight.core.errors import BadValue
 from clearsight_sagemaker.transform.json_path import JsonPath, read_json_text
-from clearsight_sagemaker.transform.records import Batch
+from clearsight_sagemaker.transform.records import RecordBatch
 
 _CSV = ("text/csv",)
 _JSON_LINES = ("application/jsonlines", "application/x-jsonlines")
@@ -54,14 +54,14 @@ class DataProcessing:
         """True where records or responses are changed."""
         return self.joins or not self.input_filter.is_root or not self.output_filter.is_root
 
-    def body(self, batch: Batch) -> bytes:
+    def body(self, batch: RecordBatch) -> bytes:
         """Return the body of the request of a batch. Raises BadValue for a record that the filter does not fit."""
         if self.input_filter.is_root:
             return batch.body
         values = [self.input_filter.of_value(value) for value in self._values(batch.records, self.content_type)]
         return b"\n".join(self._encoded(value, self.content_type) for value in values)
 
-    def output(self, batch: Batch, response: bytes, content_type: str) -> bytes:
+    def output(self, batch: RecordBatch, response: bytes, content_type: str) -> bytes:
         """Return what is written for a response. Raises BadValue for one that does not fit its records."""
         if not self.joins and self.output_filter.is_root:
             return response

@@ -20,8 +20,7 @@ from clearsight_sagemaker.training.failure import (
 )
 from clearsight_sagemaker.training.processes.job_context import STOP_SECONDS, JobContext, job_context
 from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport
-from clearsight_sagemaker.transform.sources import transform_sources
-from clearsight_sagemaker.transform.transformer import RequestSettings, Transformer
+from clearsight_sagemaker.transform.transformer import RequestSettings, Transformer, transform_sources
 
 _SEE_LOG = "See job logs for more information"
 

@@ -22,7 +22,7 @@ _LENGTH_BITS = 29  # of the second number; the others say which part of a record
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RecordBatch:
     """Records of one request, without what separates them. body: of the request."""
 
     records: tuple[bytes, ...]
@@ -41,20 +41,20 @@ class RecordSplitter:
     most: int
     is_gzip: bool = False
 
-    def batches(self, file: IO[bytes]) -> Iterator[Batch]:
+    def batches(self, file: IO[bytes]) -> Iterator[RecordBatch]:
         """Yield the requests of an object. Memory: one request. Raises BadValue for a record that cannot be sent."""
         content = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if self.is_gzip else file
         try:
             if self.split == "None":
                 body = content.read(self.most + 1)
                 self._check(len(body))
-                yield Batch((body,), body)
+                yield RecordBatch((body,), body)
             else:
                 yield from self._joined(self._lines(content) if self.split == "Line" else self._recordio(content))
         except (gzip.BadGzipFile, EOFError, zlib.error):
             raise BadValue("the object", "it is no whole gzip file") from None
 
-    def _joined(self, records: Iterator[tuple[bytes, bytes]]) -> Iterator[Batch]:
+    def _joined(self, records: Iterator[tuple[bytes, bytes]]) -> Iterator[RecordBatch]:
         """Yield batches of records. records: data, and data as they stand in the object."""
         separator = b"\n" if self.split == "Line" else b""
         group: list[tuple[bytes, bytes]] = []
@@ -68,10 +68,10 @@ class RecordSplitter:
         if group:
             yield self._batch(group, separator)
 
-    def _batch(self, group: list[tuple[bytes, bytes]], separator: bytes) -> Batch:
+    def _batch(self, group: list[tuple[bytes, bytes]], separator: bytes) -> RecordBatch:
         # A single record loses its frame; several ones keep theirs, by which the model finds them.
         body = separator.join(framed for _, framed in group) if self.many else group[0][0]
-        return Batch(tuple(record for record, _ in group), body)
+        return RecordBatch(tuple(record for record, _ in group), body)
 
     def _lines(self, content: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
         while line := content.readline(self.most + 3):

@@ -13,10 +13,10 @@ from typing import Any
 from clearsight.core.errors import BadValue
 from clearsight_sagemaker.hosting.inference_server import InferenceServer
 from clearsight_sagemaker.s3.errors import S3Error
-from clearsight_sagemaker.training.objects import Objects
+from clearsight_sagemaker.training.channels import Channel, Downloader
+from clearsight_sagemaker.training.objects import Objects, join_uri
 from clearsight_sagemaker.transform.data_processing import DataProcessing
-from clearsight_sagemaker.transform.records import MEGABYTE, Batch, RecordSplitter
-from clearsight_sagemaker.transform.sources import TransformSource
+from clearsight_sagemaker.transform.records import MEGABYTE, RecordBatch, RecordSplitter
 
 _DEFAULT_PAYLOAD, _MOST_PAYLOAD = 6, 100  # MB
 _DEFAULT_SECONDS, _DEFAULT_RETRIES = 600, 3
@@ -70,6 +70,15 @@ class RequestSettings:
         strategy = "MULTI_RECORD" if self.splitter.many else "SINGLE_RECORD"
         payload = self.splitter.most // MEGABYTE
         return f"MaxConcurrentTransforms={self.concurrent}, MaxPayloadInMB={payload}, BatchStrategy={strategy}"
+
+
+@dataclass(slots=True)
+class TransformSource:
+    """An object. result: address of its result.  problem: why it has no result, "" as long as it may have one."""
+
+    uri: str
+    result: str
+    problem: str = ""
 
 
 class RecordFailed(Exception):
@@ -138,11 +147,11 @@ class Transformer:
                 window.append((number, _finished()))  # an empty object has a result too
         yield from window
 
-    def _batches(self, source: TransformSource) -> Generator[Batch, None, None]:
+    def _batches(self, source: TransformSource) -> Generator[RecordBatch, None, None]:
         with self.objects.opened(source.uri) as (_, file):
             yield from self.settings.splitter.batches(file)
 
-    def _request(self, batch: Batch) -> bytes:
+    def _request(self, batch: RecordBatch) -> bytes:
         """Return what is written for a request. Raises RecordFailed."""
         settings = self.settings
         try:
@@ -160,6 +169,15 @@ class Transformer:
         except BadValue as error:
             raise RecordFailed(str(error)) from None
         return output + b"\n" if settings.lines and not output.endswith(b"\n") else output
+
+
+def transform_sources(request: Mapping[str, Any], objects: Objects) -> list[TransformSource]:
+    """Return the objects of a request in the order of their addresses. Raises JobFailed where there are none."""
+    source = request["TransformInput"]["DataSource"]["S3DataSource"]
+    channel = Channel(name="input", word="transform", uri=source["S3Uri"], kind=source["S3DataType"], mode="File")
+    files = Downloader(objects=objects, links=False, check=lambda: None).files(channel)
+    output = request["TransformOutput"]["S3OutputPath"]
+    return [TransformSource(uri=file.uri, result=join_uri(output, f"{file.name}.out")) for file in files]
 
 
 def _finished() -> Future[bytes]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clearsight.core.errors import BadValue
 from clearsight_sagemaker.transform.data_processing import DataProcessing
 from clearsight_sagemaker.transform.json_path import JsonPath
-from clearsight_sagemaker.transform.records import Batch
+from clearsight_sagemaker.transform.records import RecordBatch
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -26,8 +26,8 @@ def processing(content_type: str, **values: str) -> DataProcessing:
     return DataProcessing.of({"TransformInput": {"ContentType": content_type}, "DataProcessing": values})
 
 
-def batch(*records: bytes) -> Batch:
-    return Batch(records, b"\n".join(records))
+def batch(*records: bytes) -> RecordBatch:
+    return RecordBatch(records, b"\n".join(records))
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearsight.core.errors import BadValue
-from clearsight_sagemaker.transform.records import MEGABYTE, Batch, RecordSplitter, SplitType
+from clearsight_sagemaker.transform.records import MEGABYTE, RecordBatch, RecordSplitter, SplitType
 
 LINES = st.lists(st.binary(min_size=1, max_size=20).filter(lambda line: not {10, 13} & {*line}), max_size=20)
 
 
-def batches(content: bytes, split: SplitType, *, many: bool, most: int = MEGABYTE, gz: bool = False) -> list[Batch]:
+def batches(
+    content: bytes, split: SplitType, *, many: bool, most: int = MEGABYTE, gz: bool = False
+) -> list[RecordBatch]:
     splitter = RecordSplitter(split=split, many=many, most=most, is_gzip=gz)
     return [*splitter.batches(io.BytesIO(content))]
 
@@ -52,7 +54,7 @@ def test_as_many_lines_as_fit_are_one_request() -> None:
 
 
 def test_a_whole_object_and_a_compressed_one_are_one_request() -> None:
-    assert batches(b"\xff\xd8 image", "None", many=True) == [Batch((b"\xff\xd8 image",), b"\xff\xd8 image")]
+    assert batches(b"\xff\xd8 image", "None", many=True) == [RecordBatch((b"\xff\xd8 image",), b"\xff\xd8 image")]
     packed = gzip.compress(b"a\nb\n")
     assert [batch.body for batch in batches(packed, "Line", many=False, gz=True)] == [b"a", b"b"]
 

@@ -14,8 +14,7 @@ import pytest
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import JobFailed, StopRequested
 from clearsight_sagemaker.training.objects import JobObjects
-from clearsight_sagemaker.transform.sources import TransformSource, transform_sources
-from clearsight_sagemaker.transform.transformer import RequestSettings, Transformer
+from clearsight_sagemaker.transform.transformer import RequestSettings, Transformer, TransformSource, transform_sources
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from clearsight_sagemaker.training.artifacts import files_of
 from clearsight_sagemaker.training.channels import Channel
 from clearsight_sagemaker.training.container_files import HOST
 from clearsight_sagemaker.training.folder_sync import FolderSync
 from clearsight_sagemaker.training.job_folder import JobFolder
-from clearsight_sagemaker.training.objects import Objects
+from clearsight_sagemaker.training.objects import Objects, join_uri
 
 
 def processing_inputs(request: Mapping[str, Any]) -> list[tuple[Channel, str]]:
@@ -33,19 +36,37 @@ def processing_inputs(request: Mapping[str, Any]) -> list[tuple[Channel, str]]:
     return inputs
 
 
-def output_folders(
-    request: Mapping[str, Any], folder: JobFolder, objects: Objects
-) -> tuple[list[FolderSync], list[FolderSync]]:
-    """Return the folders of outputs that are uploaded while the job runs, and those uploaded at its end."""
-    continuous: list[FolderSync] = []
-    at_end: list[FolderSync] = []
+@dataclass(frozen=True, slots=True)
+class OutputFolder:
+    """A folder that becomes objects below an address. sync: uploads it while the job runs, None for its end alone."""
+
+    path: Path
+    uri: str
+    sync: FolderSync | None
+
+    def upload(self, folder: JobFolder, objects: Objects, warn: Callable[[str], None]) -> None:
+        """Upload what is not there yet. Raises S3Error, OSError.
+
+        folder: of the job.  warn: takes a sentence about a file that is left out.
+        """
+        if self.sync is not None:
+            self.sync.finish(unfinished=True)
+            return
+        for name, path in files_of(self.path, folder, warn):
+            objects.upload(path, join_uri(self.uri, name))
+
+
+def output_folders(request: Mapping[str, Any], folder: JobFolder, objects: Objects) -> list[OutputFolder]:
+    """Return the folders of the outputs of a request."""
+    folders = []
     for entry in (request.get("ProcessingOutputConfig") or {}).get("Outputs") or ():
         if entry.get("AppManaged"):
             continue  # the program of the job writes it itself
         output = entry["S3Output"]
-        sync = FolderSync(folder.inside(output["LocalPath"]), output["S3Uri"], objects)
-        (continuous if output["S3UploadMode"] == "Continuous" else at_end).append(sync)
-    return continuous, at_end
+        path, uri = folder.inside(output["LocalPath"]), output["S3Uri"]
+        sync = FolderSync(path, uri, objects) if output["S3UploadMode"] == "Continuous" else None
+        folders.append(OutputFolder(path, uri, sync))
+    return folders
 
 
 def write_configuration(folder: JobFolder, request: Mapping[str, Any], arn: str) -> None:

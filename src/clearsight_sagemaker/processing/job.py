@@ -11,6 +11,7 @@ from clearsight.core.files import disk_full_as_error
 from clearsight.core.format import several
 from clearsight.core.machine import cores, versions
 from clearsight_sagemaker.processing.folders import (
+    OutputFolder,
     instance_of,
     output_folders,
     processing_inputs,
@@ -36,7 +37,7 @@ from clearsight_sagemaker.training.failure import (
     errors_as_failure,
     internal_error,
 )
-from clearsight_sagemaker.training.folder_sync import FolderSync, SyncThread
+from clearsight_sagemaker.training.folder_sync import SyncThread
 from clearsight_sagemaker.training.job_python import PipSettings, create_python
 from clearsight_sagemaker.training.objects import STORE_ERRORS
 from clearsight_sagemaker.training.processes.job_context import (
@@ -76,8 +77,7 @@ class ProcessingSequence:
 
     def __init__(self, context: JobContext) -> None:
         self._context, self._events, self._request = context, context.events, context.request
-        self._continuous: list[FolderSync] = []
-        self._at_end: list[FolderSync] = []
+        self._outputs: list[OutputFolder] = []
 
     def run(self) -> str:
         """Run the job to its end and return its status."""
@@ -114,10 +114,10 @@ class ProcessingSequence:
         for path in (folder.home, folder.mounts, folder.ml / "processing", folder.ml / "output"):
             path.mkdir(parents=True)
         write_configuration(folder, self._request, self._arn)
-        self._continuous, self._at_end = output_folders(self._request, folder, context.objects)
-        for sync in (*self._continuous, *self._at_end):
-            context.objects.check_bucket(sync.uri)
-            sync.folder.mkdir(parents=True, exist_ok=True)
+        self._outputs = output_folders(self._request, folder, context.objects)
+        for output in self._outputs:
+            context.objects.check_bucket(output.uri)
+            output.path.mkdir(parents=True, exist_ok=True)
         # Copies: links would let the job change the objects, because it sees these folders without an overlay.
         downloader = Downloader(objects=context.objects, links=False, check=context.check_stop)
         for channel, local_path in processing_inputs(self._request):
@@ -129,8 +129,9 @@ class ProcessingSequence:
         context, application = self._context, self._request["AppSpecification"]
         context.check_stop()
         with ExitStack() as stack:
-            if self._continuous:
-                stack.callback(SyncThread(self._continuous, context.log.write).stop)
+            syncs = [output.sync for output in self._outputs if output.sync is not None]
+            if syncs:
+                stack.callback(SyncThread(syncs, context.log.write).stop)
             if "ContainerEntrypoint" in application:
                 command = [*application["ContainerEntrypoint"], *(application.get("ContainerArguments") or ())]
                 return self._run_command(command)
@@ -213,17 +214,18 @@ class ProcessingSequence:
 
     def _upload(self) -> None:
         """Upload the outputs. Raises S3Error, OSError."""
+        context = self._context
         self._events.status("Uploading", "Uploading the outputs")
-        for sync in (*self._continuous, *self._at_end):
-            sync.finish(unfinished=True)
+        for output in self._outputs:
+            output.upload(context.folder, context.objects, context.log.write)
 
     def _fail(self, failure: JobFailed) -> str:
         """Upload what a failed job leaves behind and write its last events."""
         context = self._context
         try:
             with disk_full_as_error(context.folder.path):
-                for sync in (*self._continuous, *self._at_end):
-                    sync.finish(unfinished=True)
+                for output in self._outputs:
+                    output.upload(context.folder, context.objects, context.log.write)
         except (ClearsightError, JobFailed, *STORE_ERRORS) as error:
             context.log.write(f"The outputs of the failed job are not uploaded: {error}")
         context.log.write(failure.reason)

@@ -71,3 +71,4 @@ def test_photographs_are_processed_transformed_and_explained(real: RealService, 
     assert found["SCORES"] == "2"
     assert found["CLARIFY"] == "Completed 4"
     assert found["ADDITIVE"] == "True"
+    assert found["SHAPES"] == "Completed Completed", "descriptions have the shapes of the SDK's own classes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -22,6 +23,8 @@ names = sorted(p.relative_to(root / "input").as_posix() for p in (root / "input"
 (root / "sorted" / "names.json").write_text(json.dumps([names, sys.argv[1:], os.environ["COLOUR"], os.getcwd()]))
 (root / "sorted" / "deep" ).mkdir()
 (root / "sorted" / "deep" / "half.part").write_text("whole")
+(root / "sorted" / "link.jpg").symlink_to("/opt/ml/processing/input/raw/a/1.jpg")
+(root / "sorted" / "hosts").symlink_to("/etc/hosts")
 config = pathlib.Path("/opt/ml/config")
 job, resources = (json.loads((config / f"{n}.json").read_text()) for n in ("processingjobconfig", "resourceconfig"))
 print(job["ProcessingJobName"], job["ProcessingJobArn"], resources["current_host"], resources["current_instance_type"])
@@ -42,6 +45,9 @@ def test_inputs_command_outputs_and_exit_message(job: ProcessingRun) -> None:
     assert names == ["code/sort.py", "raw/a/1.jpg", "raw/b/2.jpg"]
     assert (words, colour, folder) == (["--order", "name $HOME"], "blue", "/opt/ml/processing")
     assert job.get(f"{key}/deep/half.part") == b"whole"
+    assert job.get(f"{key}/link.jpg") == b"image"
+    assert not job.has(f"{key}/hosts")
+    assert "hosts of sorted is not uploaded: it is no file of the job." in job.log
     assert "sort arn:aws:sagemaker:us-east-1:123456789012:processing-job/sort algo-1 ml.m5.xlarge" in job.log
     assert job.statuses == ["Downloading", "Processing", "Uploading", "Completed"]
     assert {"exit_message": "sorted 3 files"}.items() <= {e["kind"]: e.get("text") for e in job.events}.items()
@@ -127,12 +133,15 @@ def test_a_job_beyond_its_time_is_stopped(job: ProcessingRun) -> None:
 
 
 def test_a_job_whose_process_was_killed_fails_and_leaves_no_processes(job: ProcessingRun) -> None:
+    lock = job.folder.parent / "state.lock"
     job.output("state")
-    job.command("/bin/bash", "-c", WAITS)
+    job.command("/bin/bash", "-c", f"exec 9> {lock}; flock 9; {WAITS}")
     job.write()
     runner = subprocess.Popen([sys.executable, "-m", "clearsight_sagemaker.processing", str(job.folder)])
     once(job, "waiting")
     os.kill(runner.pid, signal.SIGKILL)
     runner.wait()
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the test's timeout ends a wait for a process that goes on
     assert job.run() == "Failed"
     assert job.reason == "InternalServerError: the process that ran the job ended before the job."

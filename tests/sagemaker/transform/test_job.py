@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -139,11 +140,14 @@ def test_a_stop_does_not_wait_for_a_request(job: TransformRun) -> None:
 
 def test_a_job_whose_process_was_killed_fails_and_its_model_is_gone(job: TransformRun) -> None:
     job.put("in/1", b"slow")
-    job.script = SIZE.replace("return os", "print('model', os.getpid(), flush=True); return os")
+    lock = job.folder.parent / "model.lock"
+    job.script = f"import fcntl; lock = open({str(lock)!r}, 'w'); fcntl.flock(lock, fcntl.LOCK_EX)\n{SIZE}"
     job.write()
     runner = subprocess.Popen([sys.executable, "-m", "clearsight_sagemaker.transform", str(job.folder)])
     once(job, "Transforming")
     os.kill(runner.pid, signal.SIGKILL)
     runner.wait()
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the test's timeout ends a wait for a process that goes on
     assert job.run() == "Failed"
     assert job.reason == "InternalServerError: the process that ran the job ended before the job."

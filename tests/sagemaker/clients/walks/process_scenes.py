@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sagemaker.pytorch import PyTorchModel
 from sagemaker.pytorch.processing import PyTorchProcessor
+from sagemaker_core.main.resources import ProcessingJob, TransformJob
 
 import sagemaker
 from sagemaker import clarify
@@ -89,4 +90,6 @@ files = [uri.removeprefix(f"{output}/") for uri in S3Downloader.list(output)]
 print("CLARIFY", processor.latest_job.describe()["ProcessingJobStatus"], sum(name.endswith(".jpeg") for name in files))
 [first, *_] = json.loads(S3Downloader.read_file(f"{output}/analysis.json"))["explanations"]["kernel_shap"]["images"]
 gain = first["scores"]["forest"] - first["baseline_scores"]["forest"]
+shapes = ProcessingJob.get(processor.latest_job.job_name), TransformJob.get(transformer.latest_transform_job.name)
+print("SHAPES", shapes[0].processing_job_status, shapes[1].transform_job_status)
 print("ADDITIVE", abs(sum(first["shap_values"]["forest"]) - gain) < 1e-9)

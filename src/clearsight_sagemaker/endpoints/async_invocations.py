@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,18 +70,22 @@ class AsyncInvocations:
     metrics: EndpointMetrics
     folder: Path
     notify: Notify = lambda topic, subject, message: None
-    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "async invocation"))
+    _queue: queue.SimpleQueue[tuple[str, AsyncRequest] | None] = field(default_factory=queue.SimpleQueue)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         """Run the requests that an earlier service has left."""
         for row in self.table.every(_KIND):
-            self._threads.submit(self._run, row.name, AsyncRequest(**row.document))
+            self._queue.put((row.name, AsyncRequest(**row.document)))
+        for _ in range(_THREADS):
+            # Daemons: a request may take an hour, and the service does not wait for it. It runs again.
+            threading.Thread(target=self._run_all, name="async invocation", daemon=True).start()
 
     def close(self) -> None:
-        """Start no more; those that wait run with the next service."""
+        """Start no more; those that wait or run have their results by the next service."""
         self._stopped.set()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for _ in range(_THREADS):
+            self._queue.put(None)
 
     def add(self, name: str, request: AsyncRequest, body: bytes) -> None:
         """Accept a request: from now on it is not lost. body: where there is no input."""
@@ -89,7 +93,7 @@ class AsyncInvocations:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_bytes(body)
         self.table.add(Resource(kind=_KIND, name=name, status="Waiting", document=asdict(request)))
-        self._threads.submit(self._run, name, request)
+        self._queue.put((name, request))
 
     def waiting(self, endpoint: str) -> int:
         """Return how many requests of an endpoint have no result yet."""
@@ -97,11 +101,15 @@ class AsyncInvocations:
 
     # The threads
 
+    def _run_all(self) -> None:
+        while (item := self._queue.get()) is not None and not self._stopped.is_set():
+            self._run(*item)
+
     def _run(self, name: str, request: AsyncRequest) -> None:
         try:
             result = self._result(name, request)
-            if result is None:
-                return  # the service ends
+            if result is None or self._stopped.is_set():
+                return
             self._write(request, result)
             self.table.remove(_KIND, name)
             (self.folder / name).unlink(missing_ok=True)

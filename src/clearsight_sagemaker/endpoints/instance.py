@@ -92,7 +92,7 @@ class Instance:
             except BaseException:  # the client has left, or the time is over: the rest of the response is in there
                 writer.transport.abort()
                 raise
-        if len(self._idle) < _MOST_IDLE:
+        if len(self._idle) < _MOST_IDLE and self._loop is asyncio.get_running_loop():
             self._idle.append((reader, writer))
         else:
             writer.close()
@@ -121,14 +121,12 @@ class Instance:
 
     def close(self) -> None:
         """Close the connections; for the event loop."""
-        while self._idle:
-            _, writer = self._idle.pop()
-            writer.transport.abort()
+        _abort(self._idle)
 
     def close_from_thread(self) -> None:
         """Close the connections; for a thread that is not that of the event loop."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.close)
+            self._loop.call_soon_threadsafe(_abort, self._idle)
 
     def _listening(self) -> ServerStatus:
         status = self.status
@@ -137,17 +135,25 @@ class Instance:
         return status
 
     async def _connection(self, status: ServerStatus) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._loop is not (loop := asyncio.get_running_loop()):
+            self.close_from_thread()  # connections belong to the loop that has opened them
+            self._idle, self._loop = [], loop
         while self._idle:
             reader, writer = self._idle.pop()
             if not (reader.at_eof() or writer.is_closing() or reader.exception()):
                 return reader, writer
             writer.transport.abort()
-        self._loop = asyncio.get_running_loop()
         try:
             return await asyncio.open_connection("127.0.0.1", status.port, limit=_LINE_BYTES)
         except OSError:
             self._status = None
             raise InstanceUnavailable("the model server does not listen", sent=False) from None
+
+
+def _abort(connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
+    while connections:
+        _, writer = connections.pop()
+        writer.transport.abort()
 
 
 def _head(request: InstanceRequest, token: str) -> bytes:

@@ -82,7 +82,8 @@ def find_model(state: ServiceState, name: str) -> Resource:
 
 def _container(request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the container of a request; raises ServiceError for one that cannot run here."""
-    containers = [*request.get("Containers", []), *([request["PrimaryContainer"]] * ("PrimaryContainer" in request))]
+    primary = [request["PrimaryContainer"]] if "PrimaryContainer" in request else []
+    containers = [*request.get("Containers", []), *primary]
     if not containers:
         raise validation_error("The request must have PrimaryContainer or Containers.")
     if len(containers) > 1:

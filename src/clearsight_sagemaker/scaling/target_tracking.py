@@ -36,12 +36,12 @@ def scale_variants(state: ServiceState) -> None:
             continue
         configs = [policy.document["config"] for policy in policies if policy.document["resource"] == target.name]
         rate = state.endpoints.metrics.per_minute(row.name, variant.name) / variant.count
-        count, cause = wanted_count(target.document, configs, variant.count, rate, time.time())
+        count, cause = desired_count(target.document, configs, variant.count, rate, time.time())
         if count != variant.count:
             _scale(state, target, row.name, variant.name, count, cause)
 
 
-def wanted_count(
+def desired_count(
     target: Mapping[str, Any], configs: list[Mapping[str, Any]], count: int, rate: float, now: float
 ) -> tuple[int, str]:
     """Return how many instances a variant should have, and why.
@@ -52,14 +52,14 @@ def wanted_count(
     low, high = target["low"], target["high"]
     if not low <= count <= high:
         return min(max(count, low), high), f"{count} instances are outside of the bounds {low} to {high}"
-    wanted = [
+    desired = [
         (_of_policy(target, config, count, rate, now), config["TargetValue"])
         for config in configs
         if config.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType") == INVOCATIONS
     ]
-    if not wanted:
+    if not desired:
         return count, ""
-    number, value = max(wanted)
+    number, value = max(desired)
     return min(max(number, low), high), f"{rate:g} invocations a minute of one instance, the target is {value:g}"
 
 

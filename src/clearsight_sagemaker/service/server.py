@@ -20,6 +20,7 @@ from clearsight.core.errors import BadValue, ClearsightError
 from clearsight.core.files import read_json, write_text
 from clearsight.core.folder_lock import folder_lock
 from clearsight.core.machine import cores, process_identity
+from clearsight.jobs.client import jobs_of
 from clearsight_sagemaker.cloud.notifications import send
 from clearsight_sagemaker.endpoints.controller import EndpointSettings
 from clearsight_sagemaker.endpoints.hosted_endpoints import HostedEndpoints
@@ -150,6 +151,8 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
     complete_creations(state)
     PROCESSING.complete_creations(state)
     TRANSFORM.complete_creations(state)
+    with jobs_of(home.processes):
+        pass  # its table is made here, before several threads open it
     for queue in queues.values():
         queue.start()
     settings = EndpointSettings(

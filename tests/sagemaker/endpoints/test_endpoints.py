@@ -24,6 +24,15 @@ def input_fn(body, content_type): return json.loads(body)
 def predict_fn(number, model): return number * model
 def output_fn(product, accept): return json.dumps(product)
 """
+# Answers "wait" once a file is there.
+WAITING = """
+import os, time
+def model_fn(model_dir): return None
+def transform_fn(model, body, content_type, accept):
+    while body == "wait" and not os.path.exists(MARK):
+        time.sleep(0.01)
+    return body, content_type + ";" + accept
+"""
 ECHO = """
 def model_fn(model_dir): return None
 def transform_fn(model, body, content_type, accept): return body, content_type + ";" + accept
@@ -162,15 +171,20 @@ def test_a_bad_update_leaves_the_endpoint_as_it_was(factors: Hosted) -> None:
     assert factors.invoke("factors", b"1").status_code == 200
 
 
-def test_endpoints_answer_after_the_service_has_gone_and_come(tmp_path: Path) -> None:
-    with local_service(tmp_path) as first:
+def test_endpoints_and_asynchronous_requests_outlast_the_service(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with local_service(tmp_path / "home") as first:
         hosted = Hosted(first)
-        hosted.model("echo", {SCRIPT: ECHO})
-        hosted.config("echo", {"ModelName": "echo"})
+        hosted.model("echo", {SCRIPT: f"MARK = {str(mark)!r}\n" + WAITING})
+        output = {"OutputConfig": {"S3OutputPath": "s3://models/results"}}
+        hosted.config("echo", {"ModelName": "echo"}, AsyncInferenceConfig=output)
         hosted.endpoint("echo", "echo")
-    with local_service(tmp_path) as second:
+        result = hosted.invoke("echo", b"wait", "async-invocations").headers["x-amzn-sagemaker-outputlocation"]
+    mark.touch()
+    with local_service(tmp_path / "home") as second:
         hosted = Hosted(second)
         assert hosted.invoke("echo", b"1", Accept="text/csv").headers["content-type"] == f"{JSON};text/csv"
+        assert hosted.until(lambda: hosted.get(result), bool) == b"wait"
         hosted.delete("echo")
 
 

@@ -70,7 +70,7 @@ class _Pages:
 
     def __init__(self, state: ServiceState, store: ObjectStore) -> None:
         self._state, self._store = state, store
-        self.other_jobs = OtherJobPages(state, PREFIX, self._render, _HEADERS)
+        self.other_jobs = OtherJobPages(state, PREFIX, self.render, _HEADERS)
         self._environment = Environment(
             loader=PackageLoader("clearsight_sagemaker", "templates/pages"),
             autoescape=True,

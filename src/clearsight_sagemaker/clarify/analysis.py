@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +22,7 @@ from clearsight_sagemaker.clarify.explanation import ImageExplanation, explain_i
 from clearsight_sagemaker.clarify.heat_map import draw_heat_map
 from clearsight_sagemaker.clarify.image_scores import ImageScores
 from clearsight_sagemaker.clarify.report import ReportedImage, write_report
-from clearsight_sagemaker.hosting.inference_server import InferenceResponse, InferenceServer
+from clearsight_sagemaker.hosting.inference_server import InferenceServer, InterruptibleServer
 from clearsight_sagemaker.training.failure import client_error
 
 _ENDINGS = (".jpg", ".jpeg", ".png")
@@ -34,7 +35,7 @@ _COLUMNS = ("image", "label", "segment", "pixels", "shap_value")
 class ImageAnalysis:
     """Analysis of the images in a folder. baseline: image that hidden segments show, None for noise.
 
-    output: folder of the results.  log: takes a sentence.  check: called before each request; raises to give up.
+    output: folder of the results.  log: takes a sentence.  check: called often; raises to give up.
     """
 
     config: AnalysisConfig
@@ -49,15 +50,21 @@ class ImageAnalysis:
     def run(self, server: InferenceServer) -> None:
         """Explain all images. Raises JobFailed, and what `check` raises."""
         paths = self._images()
-        scores = ImageScores(_CheckedServer(server, self.check), self.config.predictor)
-        self.output.mkdir(parents=True, exist_ok=True)
+        with closing(InterruptibleServer(server, self.check)) as interruptible:
+            self._explain_all(paths, ImageScores(interruptible, self.config.predictor))
+        self._write_analysis()
+        if self.config.title:
+            problem = write_report(self.output, self.config.title, self._facts(), self._reported)
+            if problem:
+                self.log(f"There is report.html, and no report.pdf: {problem}")
+
+    def _explain_all(self, paths: Sequence[Path], scores: ImageScores) -> None:
         values = self.output / _VALUES
-        values.mkdir(exist_ok=True)
+        values.mkdir(parents=True, exist_ok=True)
         with (values / "out.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(_COLUMNS)
             for number, path in enumerate(paths, 1):
-                self.check()
                 name, start = path.relative_to(self.data).as_posix(), time.monotonic()
                 explanation = self._explain(path, name, scores)
                 self._write(path, name, explanation, table, file)
@@ -67,11 +74,6 @@ class ImageAnalysis:
                     f" {explanation.coalitions} coalitions of {len(explanation.values)} segments,"
                     f" {time.monotonic() - start:.1f} s"
                 )
-        self._write_analysis()
-        if self.config.title and (
-            problem := write_report(self.output, self.config.title, self._facts(), self._reported)
-        ):
-            self.log(f"There is report.html, and no report.pdf: {problem}")
 
     def _images(self) -> list[Path]:
         files = sorted(path for path in self.data.rglob("*") if path.is_file())
@@ -164,17 +166,6 @@ class ImageAnalysis:
         }
         text = json.dumps(finite_json(analysis), indent=2) + "\n"
         (self.output / "analysis.json").write_text(text, encoding="utf-8")
-
-
-class _CheckedServer:
-    """Server that asks before each request whether the job goes on."""
-
-    def __init__(self, server: InferenceServer, check: Callable[[], None]) -> None:
-        self._server, self._check = server, check
-
-    def invoke(self, body: bytes, content_type: str, accept: str, timeout: float, /) -> InferenceResponse:
-        self._check()
-        return self._server.invoke(body, content_type, accept, timeout)
 
 
 def read_image(path: Path, name: str) -> npt.NDArray[np.uint8]:

@@ -84,7 +84,7 @@ def _encoded(image: npt.NDArray[np.uint8], content_type: str) -> bytes:
 def _decoded(body: bytes, content_type: str, path: str) -> Any:
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/x-npy":
-        return np.load(io.BytesIO(body), allow_pickle=False).tolist()
+        return np.lib.format.read_array(io.BytesIO(body), allow_pickle=False).tolist()
     text = body.decode()
     if kind == "text/csv":
         return [[float(value) for value in row] for row in csv.reader(io.StringIO(text)) if row]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from clearsight.core.errors import BadValue
-from clearsight_sagemaker.hosting.inference_server import InferenceServer
+from clearsight_sagemaker.hosting.inference_server import InferenceServer, wait_for
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.channels import Channel, Downloader
 from clearsight_sagemaker.training.objects import Objects, join_uri
@@ -21,7 +20,6 @@ from clearsight_sagemaker.transform.records import MEGABYTE, RecordBatch, Record
 _DEFAULT_PAYLOAD, _MOST_PAYLOAD = 6, 100  # MB
 _DEFAULT_SECONDS, _DEFAULT_RETRIES = 600, 3
 _SHOWN = 2000  # characters of a response in the log
-_POLL_SECONDS = 0.2  # between two questions whether the job goes on
 _TOO_MANY, _SERVER_ERROR = 429, 500
 
 
@@ -107,19 +105,12 @@ class Transformer:
                 try:
                     with self.objects.writing(source.result) as target:
                         for _, result in results:
-                            target.write(self._wait_for(result))
+                            target.write(wait_for(result, self.check))
                 except (RecordFailed, S3Error) as error:
                     source.problem = str(error)
                     self.log(f"{source.uri.removeprefix('s3://')}: {error}")
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # requests under way end with the server
-
-    def _wait_for(self, result: Future[bytes]) -> bytes:
-        """Return a result once it is there. Raises RecordFailed, and what `check` raises."""
-        while True:
-            with suppress(TimeoutError):
-                return result.result(_POLL_SECONDS)
-            self.check()
 
     def _results(
         self, sources: Sequence[TransformSource], pool: ThreadPoolExecutor

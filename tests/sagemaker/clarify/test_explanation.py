@@ -174,6 +174,8 @@ def test_formats_of_scores(
     [
         (lambda rows: Response(500, b"boom", "text/plain"), {}, "the model responds with status 500: boom"),
         (lambda rows: Response(200, b"cat", "application/json"), {}, "holds no scores"),
+        (lambda rows: Response(200, b"PK\x03\x04", "application/x-npy"), {}, "holds no scores"),
+        (lambda rows: Response(200, b"[[1, null]]", "application/json"), {}, "holds no scores"),
         (lambda rows: Response(200, b"[[NaN, 1]]", "application/json"), {"content_type": "image/png"}, "not finite"),
         (None, {"label_headers": ["a", "b", "c"]}, "label_headers has 3 names, and the model gives 2 scores."),
         (None, {"content_type": "image/gif"}, "Allowed: image/jpeg, image/png, application/x-npy."),

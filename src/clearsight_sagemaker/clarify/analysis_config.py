@@ -96,7 +96,7 @@ class ShapConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnalysisConfig:
-    """What a job explains, with which model, and whether it writes a report. title: "" for no report."""
+    """Analysis of a job: model, explanation and report. title: of the report, "" for none."""
 
     predictor: PredictorConfig
     shap: ShapConfig

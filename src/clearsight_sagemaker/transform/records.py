@@ -31,7 +31,7 @@ class RecordBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordSplitter:
-    """How objects become requests. many: True for as many records as fit into a request.
+    """Splits objects into requests. many: True for as many records as fit into a request.
 
     most: bytes of a request.
     """

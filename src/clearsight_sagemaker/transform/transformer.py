@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -25,7 +25,7 @@ _TOO_MANY, _SERVER_ERROR = 429, 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestSettings:
-    """How records become requests and responses become results. concurrent: requests at the same time.
+    """Settings of requests and of their results. concurrent: requests at the same time.
 
     seconds: for a response.  retries: of a request that the server fails.  lines: True for a line end after each
     response.
@@ -140,7 +140,9 @@ class Transformer:
 
     def _batches(self, source: TransformSource) -> Generator[RecordBatch, None, None]:
         with self.objects.opened(source.uri) as (_, file):
-            yield from self.settings.splitter.batches(file)
+            for batch in self.settings.splitter.batches(file):
+                # Filters alone read the records, which are as large as the body.
+                yield batch if self.settings.processing.is_active else replace(batch, records=())
 
     def _request(self, batch: RecordBatch) -> bytes:
         """Return what is written for a request. Raises RecordFailed."""

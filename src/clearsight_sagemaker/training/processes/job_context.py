@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -73,13 +73,16 @@ class JobContext:
         if self.folder.stop.exists():
             raise StopRequested
 
-    def watch(self, process: JobProcess, limits: TimeLimits, kind: str) -> RunEnd | Interrupted | None:
+    def watch(
+        self, process: JobProcess, limits: TimeLimits, kind: str, each_round: Callable[[], None] = lambda: None
+    ) -> RunEnd | Interrupted | None:
         """Wait for the end of a script, or end it; return why it was ended, None where it ended itself.
 
-        kind: of the job, "training job".
+        kind: of the job, "training job".  each_round: called several times a second.
         """
         reason: RunEnd | Interrupted | None = None
         while not process.wait(_POLL_SECONDS):
+            each_round()
             if self.folder.stop.exists():
                 reason = RunEnd.STOPPED
                 self.events.status("Stopping", f"Stopping the {kind}")

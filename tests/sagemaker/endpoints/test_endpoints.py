@@ -180,12 +180,16 @@ def test_endpoints_and_asynchronous_requests_outlast_the_service(tmp_path: Path)
         hosted.config("echo", {"ModelName": "echo"}, AsyncInferenceConfig=output)
         hosted.endpoint("echo", "echo")
         result = hosted.invoke("echo", b"wait", "async-invocations").headers["x-amzn-sagemaker-outputlocation"]
+        first.call(
+            "CreateEndpoint", EndpointName="half", EndpointConfigName="echo"
+        )  # it ends before that is in service
     mark.touch()
     with local_service(tmp_path / "home") as second:
         hosted = Hosted(second)
         assert hosted.invoke("echo", b"1", Accept="text/csv").headers["content-type"] == f"{JSON};text/csv"
         assert hosted.until(lambda: hosted.get(result), bool) == b"wait"
-        hosted.delete("echo")
+        assert hosted.settled("half")["EndpointStatus"] == "InService"
+        hosted.delete_all()
 
 
 def test_strict_endpoints_fail_with_the_traceback(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ BROWSER = {"Accept": "text/html"}
 
 
 @pytest.fixture(scope="module")
-def hosted(service: LocalService, tmp_path_factory: pytest.TempPathFactory) -> Hosted:
+def hosted(service: LocalService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
     """An endpoint with a bundle."""
     hosted = Hosted(service)
     folder = tmp_path_factory.mktemp("bundle")
@@ -27,7 +28,8 @@ def hosted(service: LocalService, tmp_path_factory: pytest.TempPathFactory) -> H
     service.call("CreateModel", ModelName="colours", ExecutionRoleArn=ROLE, PrimaryContainer=container)
     hosted.config("colours", {"ModelName": "colours"})
     hosted.endpoint("colours", "colours")
-    return hosted
+    yield hosted
+    hosted.delete_all()
 
 
 def test_pages_of_endpoints(hosted: Hosted, shared: Path) -> None:

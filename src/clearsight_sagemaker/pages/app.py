@@ -21,7 +21,7 @@ from clearsight.core.format import duration, file_size
 from clearsight_sagemaker.cloud.log_lines import lines_before
 from clearsight_sagemaker.pages.endpoint_page import EndpointPages, endpoint_rows
 from clearsight_sagemaker.pages.job_page import job_page, page_of
-from clearsight_sagemaker.pages.tuning_page import TuningPages
+from clearsight_sagemaker.pages.tuning_page import TuningPages, short_number
 from clearsight_sagemaker.resources.training_jobs import stop_training_job
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.s3.listing import list_page
@@ -79,7 +79,12 @@ class _Pages:
             lstrip_blocks=True,
         )
         self._environment.globals["page_of"] = page_of
-        self._environment.filters |= {"moment": _moment, "duration": duration, "size": file_size}
+        self._environment.filters |= {
+            "moment": _moment,
+            "duration": duration,
+            "size": file_size,
+            "short_number": short_number,
+        }
 
     async def overview(self, request: Request) -> Response:
         """All jobs, the newest first, and all buckets."""

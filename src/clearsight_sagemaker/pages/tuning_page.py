@@ -132,6 +132,14 @@ class TuningPages:
         return self._shares[key]
 
 
+def short_number(text: str) -> str:
+    """Return a long number with six digits, any other text as it is."""
+    try:
+        return f"{float(text):.6g}" if len(text) > 10 else text
+    except ValueError:
+        return text
+
+
 def _charts(job: TuningJob) -> Iterator[dict[str, Any]]:
     """Yield name, last value and curve of the objective of the training jobs, and of the best one so far."""
     times: list[float] = []

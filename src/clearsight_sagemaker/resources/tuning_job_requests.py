@@ -26,12 +26,15 @@ def checked_tuning_request(request: Mapping[str, Any]) -> tuple[dict[str, Any], 
     """Return the request with its defaults, and its definitions; raises ServiceError for one that cannot run here."""
     config = dict(request["HyperParameterTuningJobConfig"])
     _check_definitions(request, config)
+    fixed: dict[str, str] = {}
     if "ParameterRanges" in config:
-        config["ParameterRanges"] = complete_ranges(config["ParameterRanges"])
+        config["ParameterRanges"], fixed = complete_ranges(config["ParameterRanges"])
     config.setdefault("TrainingJobEarlyStoppingType", "Off")
     tags = tag_map(request.get("Tags", []))
     _check_findings_tag(tags)
-    checked = _with_parts({**request, "HyperParameterTuningJobConfig": config}, _with_ranges)
+    checked = _with_parts(
+        {**request, "HyperParameterTuningJobConfig": config}, lambda part: _with_ranges(_with_static(part, fixed))
+    )
     by_name = {definition.name: definition for definition in definitions_of(checked)}
     for definition in by_name.values():
         _check_names(definition)
@@ -82,8 +85,17 @@ def _check_definitions(request: Mapping[str, Any], config: Mapping[str, Any]) ->
 
 
 def _with_ranges(definition: Mapping[str, Any]) -> dict[str, Any]:
-    ranges = definition.get("HyperParameterRanges")
-    return {**definition, "HyperParameterRanges": complete_ranges(ranges)} if ranges is not None else dict(definition)
+    if "HyperParameterRanges" not in definition:
+        return dict(definition)
+    ranges, fixed = complete_ranges(definition["HyperParameterRanges"])
+    return {**_with_static(definition, fixed), "HyperParameterRanges": ranges}
+
+
+def _with_static(definition: Mapping[str, Any], fixed: Mapping[str, str]) -> dict[str, Any]:
+    """Return a definition with more static hyperparameters."""
+    if not fixed:
+        return dict(definition)
+    return {**definition, "StaticHyperParameters": {**definition.get("StaticHyperParameters", {}), **fixed}}
 
 
 def _limits(config: Mapping[str, Any], definitions: list[TuningDefinition]) -> dict[str, Any]:

@@ -37,12 +37,17 @@ _ENDED = ("Completed", "Failed", "Stopped")
 _SEARCH_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, ClearsightError)
 
 
+class SearchFailed(Exception):
+    """Raised for a search that proposes nothing more because of an error."""
+
+
 class TuningController:
     """Runs the tuning jobs of a service."""
 
     def __init__(self, state: ServiceState) -> None:
         self._state = state
         self._curves = ObjectiveCurves(state.training_jobs)
+        self._offsets: dict[str, int] = {}  # bytes of the events of running training jobs that were judged
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tuning jobs", daemon=True)
 
@@ -81,11 +86,8 @@ class TuningController:
             job = self._stop_weak(job)
             try:
                 job, is_exhausted = self._fill(job)
-            except _SEARCH_ERRORS as error:
-                LOG.exception("the tuning job %s", job.resource.name)
-                reason = f"InternalServerError: the search failed: {type(error).__name__}: {error}"
-                end = TuningEnd(status="Failed", reason=reason[:1024])
-                self._save(job, ending={"status": end.status, "cause": "the search failed", "reason": end.reason})
+            except SearchFailed as error:
+                self._end_later(job, TuningEnd(status="Failed", cause="the search failed", reason=str(error)[:1024]))
                 return
             is_over = is_exhausted or len(job.children) >= job.limits["MaxNumberOfTrainingJobs"]
             if is_over and not job.running:
@@ -101,6 +103,7 @@ class TuningController:
         for child in job.running:
             end = self._child_end(job, child) if child.is_created else None
             if end is not None:
+                self._offsets.pop(child.name, None)
                 job = job.changed(replace(child, end=end))
         return job if job is before else self._save(job)
 
@@ -132,21 +135,30 @@ class TuningController:
             return TuningEnd(**ending)
         end = early_end(job, time.time())
         if end is not None:
-            self._save(job, ending={"status": end.status, "cause": end.cause, "reason": end.reason})
+            self._end_later(job, end)
         return end
+
+    def _end_later(self, job: TuningJob, end: TuningEnd) -> None:
+        """Save how a job ends once its training jobs have ended."""
+        self._save(job, ending={"status": end.status, "cause": end.cause, "reason": end.reason})
 
     def _stop_weak(self, job: TuningJob) -> TuningJob:
         """Stop training jobs early that have a reason for it; return the job."""
         for child in job.running:
             if not child.is_created:
                 continue
-            reason = child.stop_reason
-            if not reason:
-                progress = self._state.training_jobs.progress(child.name)
-                reason = stop_reason(job, child, self._curves, progress)
+            reason = child.stop_reason or self._new_reason(job, child)
             if reason:
                 job = self._stop(job, child, reason)
         return job
+
+    def _new_reason(self, job: TuningJob, child: TuningChild) -> str:
+        """Return why a training job should stop; "" also where it has written nothing since the last round."""
+        progress = self._state.training_jobs.progress(child.name)
+        if self._offsets.get(child.name) == progress.offset:
+            return ""
+        self._offsets[child.name] = progress.offset
+        return stop_reason(job, child, self._curves, progress)
 
     def _stop_all(self, job: TuningJob, end: TuningEnd) -> None:
         for child in job.running:
@@ -177,7 +189,7 @@ class TuningController:
         ):
             if any(not child.is_created for child in job.running):
                 break
-            planned = job.next_child()
+            planned = _planned(job)
             if planned is None:
                 return job, True
             job = self._create(self._save(job.changed(planned)), planned)
@@ -210,6 +222,15 @@ class TuningController:
 
         saved = self._state.table.change(TUNING_JOB, job.resource.name, changed)
         return TuningJob(saved or job.resource)
+
+
+def _planned(job: TuningJob) -> TuningChild | None:
+    """Return the training job that comes next; raises SearchFailed."""
+    try:
+        return job.next_child()
+    except _SEARCH_ERRORS as error:
+        LOG.exception("the tuning job %s", job.resource.name)
+        raise SearchFailed(f"InternalServerError: the search failed: {type(error).__name__}: {error}") from None
 
 
 @contextmanager

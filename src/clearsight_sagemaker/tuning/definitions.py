@@ -67,7 +67,8 @@ class TuningDefinition:
             request["CheckpointConfig"] = {**checkpoints, "S3Uri": folder}
         if tags:
             request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
-        if rules := tags.get(FINDINGS_TAG, "").split():
+        # A tag that was added later is not checked: rules that are not known are left out.
+        if rules := [rule for rule in tags.get(FINDINGS_TAG, "").split() if rule in FINDINGS_RULES]:
             request |= _debugging(rules, request["OutputDataConfig"]["S3OutputPath"])
             request["Environment"] = {_RECORDING: "1", **request.get("Environment", {})}
         return request

@@ -15,7 +15,8 @@ from clearsight.core.space import Choice, Domain, FloatRange, IntRange, Value
 from clearsight_sagemaker.protocols.errors import validation_error
 
 MOST_PARAMETERS = 30  # that one training job definition may tune
-_MOST_INTEGER = 2**53  # beyond it, a double skips integers
+_OF_TOOLKIT = "sagemaker_"  # sagemaker_program and its like
+_MOST_INTEGER = 2**44  # far beyond it, the densities of the search are not exact enough
 _LOGARITHMIC_FROM = 100.0  # largest by smallest value, from which Auto searches by orders of magnitude
 
 
@@ -80,24 +81,30 @@ def tuned_parameters(ranges: Mapping[str, Any]) -> list[TunedParameter]:
     return parameters
 
 
-def complete_ranges(ranges: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ParameterRanges with all three lists, in which AutoParameters have ranges around their hints.
+def complete_ranges(ranges: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return ParameterRanges with all three lists, and hyperparameters that do not vary.
 
+    AutoParameters get ranges around their hints; those of the toolkit, and words, keep the hint as their value.
     Clients read the lists without asking whether they are there.
     """
     kinds = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
     complete: dict[str, Any] = {kind: [*ranges.get(kind, ())] for kind in kinds}
+    fixed: dict[str, str] = {}
     for parameter in ranges.get("AutoParameters", ()):
-        kind, values = hinted_range(parameter["ValueHint"])
-        complete[kind].append({"Name": parameter["Name"], **values})
-    return complete
+        name, hint = parameter["Name"], parameter["ValueHint"]
+        found = None if name.startswith(_OF_TOOLKIT) else hinted_range(hint)
+        if found is None:
+            fixed[name] = hint
+        else:
+            complete[found[0]].append({"Name": name, **found[1]})
+    return complete, fixed
 
 
-def hinted_range(hint: str) -> tuple[str, dict[str, Any]]:
-    """Return the kind of a range around a value, and the range.
+def hinted_range(hint: str) -> tuple[str, dict[str, Any]] | None:
+    """Return the kind of a range around a value, and the range; None for a value that has none.
 
-    An integer from half to twice the value, a number by orders of magnitude around it, below 1 where it is below 1;
-    both booleans; any other value is the only one.
+    An integer from half to twice the value, a number by orders of magnitude around it, below 1 where it is below 1, and
+    both booleans.
     """
     try:
         value = json.loads(hint)
@@ -114,7 +121,7 @@ def hinted_range(hint: str) -> tuple[str, dict[str, Any]]:
             low, high = max(1 - 10 * (1 - value), value / 2), 1 - (1 - value) / 10
             return "ContinuousParameterRanges", _hinted(low, high, "ReverseLogarithmic")
         return "ContinuousParameterRanges", _hinted(value / 10, 10 * value, "Logarithmic")
-    return "CategoricalParameterRanges", {"Values": [hint]}
+    return None
 
 
 def _hinted(low: float | str, high: float | str, scaling: str) -> dict[str, str]:

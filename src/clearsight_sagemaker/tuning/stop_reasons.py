@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clearsight.core.format import several
 from clearsight_sagemaker.jobs.progress import JobProgress
 from clearsight_sagemaker.tuning.child import TuningChild
 from clearsight_sagemaker.tuning.curves import ObjectiveCurves
@@ -30,8 +31,8 @@ def _median_reason(job: TuningJob, child: TuningChild, curves: ObjectiveCurves) 
     earlier = [_curve(job, other, curves) for other in job.children if other.end is not None] if curve else []
     if not job.study.is_below_median(curve, earlier):
         return ""
-    metric = job.definition(child).metric
-    return f"{metric} {curve[-1]:.6g} after {len(curve)} values is worse than the median of the earlier training jobs"
+    value = f"{job.definition(child).metric} {curve[-1]:.6g} after {several(len(curve), 'value')}"
+    return f"{value} is worse than the median of the earlier training jobs"
 
 
 def _hyperband_reason(job: TuningJob, child: TuningChild, curves: ObjectiveCurves) -> str:
@@ -45,7 +46,11 @@ def _hyperband_reason(job: TuningJob, child: TuningChild, curves: ObjectiveCurve
         return ""
     by_number = {other.number: _curve(job, other, curves) for other in job.children}
     rung = job.study.rung_behind(child.number, by_number, low, high)
-    return f"it is behind the best third of the training jobs of its bracket after {rung} values" if rung else ""
+    return (
+        f"it is behind the best third of the training jobs of its bracket after {several(rung, 'value')}"
+        if rung
+        else ""
+    )
 
 
 def _curve(job: TuningJob, child: TuningChild, curves: ObjectiveCurves) -> list[float]:

@@ -46,6 +46,7 @@ def test_a_tuning_job_with_its_training_jobs_and_the_importance(service: LocalSe
     assert text.count("<polyline") == 2  # of each training job, and of the best one so far
     assert SCRIPT not in text
     assert "data-live" not in text
+    assert f'href="/_clearsight/tuning/{tuned}"' in page(service, f"/_clearsight/jobs/{found[0]['TrainingJobName']}")
 
 
 def test_the_study_report_of_clearsight_opens_in_a_sandbox(service: LocalService, tuned: str) -> None:

@@ -90,7 +90,8 @@ def test_training_jobs_are_ordinary_ones(service: LocalService, finished: dict[s
     }
     assert tuned["batch_size"] in ('"32"', '"64"')
     assert found["ResourceConfig"] == {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30}
-    assert service.call("ListTags", ResourceArn=found["TrainingJobArn"])["Tags"] == [{"Key": "team", "Value": "dogs"}]
+    for arn in (found["TrainingJobArn"], finished["HyperParameterTuningJobArn"]):
+        assert service.call("ListTags", ResourceArn=arn)["Tags"] == [{"Key": "team", "Value": "dogs"}]
 
 
 def test_members_that_clients_read_are_always_there(service: LocalService, finished: dict[str, Any]) -> None:

@@ -66,6 +66,16 @@ def test_each_training_job_has_checkpoints_of_its_own() -> None:
     }
 
 
+def test_parameters_without_a_range_of_their_own_get_one_or_stay_static() -> None:
+    hints = {"x": "1.5", "sagemaker_submit_directory": '"s3://dogs/source.tar.gz"'}
+    ranges = {"AutoParameters": [{"Name": name, "ValueHint": hint} for name, hint in hints.items()]}
+    request = tuning_request("hpo", ParameterRanges=ranges)
+    checked, [found] = checked_tuning_request({**request, "Autotune": {"Mode": "Enabled"}})
+    assert [each.name for each in found.parameters] == ["x"]
+    assert found.static["sagemaker_submit_directory"] == hints["sagemaker_submit_directory"]
+    assert "AutoParameters" not in checked["HyperParameterTuningJobConfig"]["ParameterRanges"]
+
+
 def test_a_tag_adds_rules_that_end_a_training_job() -> None:
     request = made({FINDINGS_TAG: "LossNotDecreasing VanishingGradient"})
     rules = [rule["RuleParameters"] for rule in request["DebugRuleConfigurations"]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clearsight.core.space import Choice, FloatRange, IntRange
 from clearsight_sagemaker.protocols.errors import ServiceError
-from clearsight_sagemaker.tuning.parameter_ranges import TunedParameter, complete_ranges, hinted_range, tuned_parameters
+from clearsight_sagemaker.tuning.parameter_ranges import TunedParameter, complete_ranges, tuned_parameters
 from tests.sagemaker.tuning.tuning_requests import continuous
 
 SHARE = st.floats(0, 1)
@@ -132,15 +132,16 @@ def test_a_name_has_one_range() -> None:
 
 
 @given(st.one_of(st.integers(), st.floats(), st.booleans(), st.text(max_size=5)).map(str))
-def test_every_hint_gives_a_range(hint: str) -> None:
-    kind, values = hinted_range(hint)
-    [found] = tuned_parameters(complete_ranges({kind: [{"Name": "x", **values}]}))
-    assert found.name == "x"
+def test_every_hint_gives_a_range_or_a_fixed_value(hint: str) -> None:
+    ranges, fixed = complete_ranges({"AutoParameters": [{"Name": "x", "ValueHint": hint}]})
+    names = [each.name for each in tuned_parameters(ranges)]
+    assert (names, fixed) in ((["x"], {}), ([], {"x": hint}))
 
 
 def test_hints_give_ranges_around_them() -> None:
-    ranges = complete_ranges(
-        {"AutoParameters": [{"Name": name, "ValueHint": hint} for name, hint in (("lr", "0.01"), ("epochs", "10"))]}
+    hints = {"lr": "0.01", "epochs": "10", "model": '"resnet18"', "sagemaker_container_log_level": "20"}
+    ranges, fixed = complete_ranges(
+        {"AutoParameters": [{"Name": name, "ValueHint": hint} for name, hint in hints.items()]}
     )
     assert ranges["ContinuousParameterRanges"] == [
         {"Name": "lr", "MinValue": "0.001", "MaxValue": "0.1", "ScalingType": "Logarithmic"}
@@ -148,4 +149,5 @@ def test_hints_give_ranges_around_them() -> None:
     assert ranges["IntegerParameterRanges"] == [
         {"Name": "epochs", "MinValue": "5", "MaxValue": "20", "ScalingType": "Logarithmic"}
     ]
-    assert "AutoParameters" not in ranges
+    assert ranges["CategoricalParameterRanges"] == []
+    assert fixed == {"model": '"resnet18"', "sagemaker_container_log_level": "20"}

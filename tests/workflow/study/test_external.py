@@ -51,3 +51,4 @@ def test_a_study_folder_has_the_trials_and_a_report(tmp_path: Path) -> None:
     assert (saved.best.number if saved.best else None) == 3
     assert [*(tmp_path / "studies").iterdir()] == [tmp_path / "studies" / "first"]
     assert Study.open(tmp_path / "studies" / "first").status is StudyStatus.COMPLETED
+    assert "clearsight train" not in page.read_text(), "a recipe of clearsight has no part in it"

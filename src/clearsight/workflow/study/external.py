@@ -83,7 +83,7 @@ class ExternalStudy:
             if best := best_trial(trials, self.objective):
                 facts = {"trial": best.number, "value": best.values[0], "values": list(best.values)}
                 study.best = {**facts, "params": dict(best.params), "run": ""}
-            study.finish(StudyStatus.INTERRUPTED if is_running else StudyStatus.COMPLETED)
+            study.finish(StudyStatus.RUNNING if is_running else StudyStatus.COMPLETED)
             write_study_report(study, trials)
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from clearsight_sagemaker.training.failure import (
     Interrupted,
     JobFailed,
     StopRequested,
+    algorithm_error,
     client_error,
     container_error,
     error_text,
@@ -38,6 +40,7 @@ from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport,
 from clearsight_sagemaker.training.processes.system_metrics import SystemMetrics
 from clearsight_sagemaker.training.user_code import UserCode, fetch_code, make_executable
 
+_PACKAGES = Path(__file__).parents[2]
 _POLL_SECONDS = 0.1
 _KILLED = "its processes were killed by something outside the job, such as the system where memory runs short"
 
@@ -163,6 +166,9 @@ class JobAttempt:
             create_python(folder.python, None, pip)
         if is_python and (code / "setup.py").is_file():
             context.log.write(*install_package(folder.python / "bin" / "python", code, variables))
+        if self.code.is_built_in:  # with the packages of this process, and without what changes users' scripts
+            paths = (str(_PACKAGES), context.user.variables.get("PYTHONPATH", ""))
+            variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         if self.code.program:
             make_executable(code / self.code.program)
             variables |= toolkit_variables(context.request, self.hyperparameters, self.code, self.channels, context.ml)
@@ -266,6 +272,8 @@ class JobAttempt:
         text = _failure_text(self.context.folder.ml / "output" / "failure")
         if self.code.program and not text:
             return script_error(command, exit_code, lines)
+        if self.code.is_built_in and text:
+            return algorithm_error(text, exit_code)
         return container_error(text or error_text(lines), exit_code)
 
     def _log_command(self, command: Sequence[str]) -> None:

@@ -168,9 +168,10 @@ def test_a_job_that_is_not_there(service: LocalService) -> None:
     ("members", "text"),
     [
         ({"AlgorithmSpecification": {"TrainingImage": "x/tensorflow-training:2.3", "TrainingInputMode": "File"}},
-         "tensorflow-training is none"),
-        ({"AlgorithmSpecification": {"TrainingImage": "8/image-classification:1", "TrainingInputMode": "File"}},
-         "`clearsight train`"),
+         "tensorflow-training is neither"),
+        ({"AlgorithmSpecification": {"TrainingImage": "8/image-classification:1", "TrainingInputMode": "File",
+                                     "MetricDefinitions": [{"Name": "train:loss", "Regex": "loss=(.*)"}]}},
+         "You can't override the metric definitions for Amazon SageMaker algorithms."),
         ({"AlgorithmSpecification": {"TrainingInputMode": "File"}}, "names no TrainingImage"),
         ({"EnableManagedSpotTraining": True}, "Invalid MaxWaitTimeInSeconds None"),
         ({"ResourceConfig": {"VolumeSizeInGB": 1}}, "must have InstanceType and InstanceCount"),

@@ -1,0 +1,144 @@
+"""Training jobs of the built-in algorithm on photographs: channels, log, metrics, model, answers, and failures."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearsight.core.errors import BadData
+from clearsight_sagemaker.algorithms.algorithm_images import METRIC_DEFINITIONS
+from clearsight_sagemaker.algorithms.image_classification.channel_images import ChannelImages
+from clearsight_sagemaker.algorithms.image_classification.responses import ImageClassifier, is_algorithm_model
+from tests.sagemaker.algorithms.record_writer import image_record, record_file
+from tests.sagemaker.training.conftest import JobRun
+
+IMAGE = "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1"
+SMALL = {"num_layers": "18", "image_shape": "3,32,32", "learning_rate": "0.01", "mini_batch_size": "4"}
+
+
+def photographs(scenes: Path, start: int, count: int) -> list[tuple[int, Path]]:
+    """Return images of two of six classes, 1 and 4, with their labels."""
+    folders = sorted((scenes / "seg_train").iterdir())
+    return [(label, path) for label in (1, 4) for path in sorted(folders[label].glob("*.jpg"))[start : start + count]]
+
+
+def prepare(job: JobRun, **hyperparameters: str) -> None:
+    job.request["AlgorithmSpecification"] = {
+        "TrainingImage": IMAGE, "TrainingInputMode": "Pipe", "MetricDefinitions": [*METRIC_DEFINITIONS]
+    }  # fmt: skip
+    required = {"num_classes": "6", "num_training_samples": "8", "epochs": "1"}
+    job.request["HyperParameters"] = {**required, **SMALL, **hyperparameters}
+
+
+def test_record_files_become_a_model_that_answers(job: JobRun, scenes: Path, tmp_path: Path) -> None:
+    prepare(job, top_k="3")
+    for channel, start, count in (("train", 0, 4), ("validation", 4, 2)):
+        images = photographs(scenes, start, count)
+        records = (image_record(n, [float(label)], path.read_bytes()) for n, (label, path) in enumerate(images))
+        job.put(f"{channel}/images.rec", record_file(records))
+        job.channel(channel, f"s3://photos/{channel}", ContentType="application/x-recordio")
+    assert job.run() == "Completed", job.log
+    log = "\n".join(job.log)
+    assert "top_k=3 has no effect here" in log
+    assert "images: train 8, valid 4" in log
+    metrics = {event["name"]: event["value"] for event in job.events if event["kind"] == "metric"}
+    assert set(metrics) == {"train:accuracy", "validation:accuracy"}
+    assert f"Epoch[0] Validation-accuracy={metrics['validation:accuracy']:.6f}" in log
+    assert (job.folder / "run" / "report.html").is_file()
+    check_responses(job, photographs(scenes, 6, 1)[0][1], tmp_path / "model")
+
+
+def check_responses(job: JobRun, photograph: Path, folder: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(job.get("job-1/output/model.tar.gz"))) as archive:
+        archive.extractall(folder, filter="data")
+    assert is_algorithm_model(folder)
+    classifier = ImageClassifier.open(folder)
+    response = classifier.respond(photograph.read_bytes(), "application/x-image")
+    probabilities = json.loads(response.body)
+    assert (response.status, response.content_type) == (200, "application/json")
+    assert [bool(value) for value in probabilities] == [False, True, False, False, True, False]
+    assert sum(probabilities) == pytest.approx(1)
+    lines = classifier.respond(photograph.read_bytes(), "image/jpeg", "application/jsonlines")
+    assert json.loads(lines.body)["prediction"] == pytest.approx(probabilities)
+    assert classifier.respond(b"no image", "image/png").status == 400
+    assert classifier.respond(b"{}", "application/json").status == 415
+
+
+def test_a_stopped_job_keeps_the_best_epoch(job: JobRun, scenes: Path) -> None:
+    """Here with images beside lists, whose paths are those of the train channel."""
+    prepare(job, epochs="10000", num_training_samples="4")
+    for channel, start in (("train", 0), ("validation", 2)):
+        lines = []
+        for number, (label, path) in enumerate(photographs(scenes, start, 2)):
+            job.put(f"{channel}/images/{path.name}", path.read_bytes())
+            lines.append(f"{number}\t{label}.000000\timages/{path.name}\n")
+        job.put(f"{channel}_lst/{channel}.lst", "".join(lines).encode())
+        job.channel(channel, f"s3://photos/{channel}/", ContentType="application/x-image")
+        job.channel(f"{channel}_lst", f"s3://photos/{channel}_lst/", ContentType="application/x-image")
+    stopper = threading.Thread(target=stop_after_an_epoch, args=(job,))
+    stopper.start()
+    assert job.run(stop_seconds=60) == "Stopped", job.log
+    stopper.join()
+    assert "Training ended: stopped_early (the job was stopped)" in "\n".join(job.log)
+    assert "bundle.json" in job.archive("job-1/output/model.tar.gz")
+
+
+def stop_after_an_epoch(job: JobRun) -> None:
+    end = time.monotonic() + 60
+    log = job.folder / "log.txt"
+    while not (log.exists() and "Validation-accuracy" in log.read_text()) and time.monotonic() < end:
+        time.sleep(0.05)
+    (job.folder / "stop").touch()
+
+
+def test_the_reason_of_a_failure_has_the_form_of_the_algorithm(job: JobRun) -> None:
+    prepare(job, optimizer="lion")
+    job.put("train/images.rec", b"")
+    job.channel("train", "s3://photos/train/")
+    assert job.run() == "Failed"
+    assert job.reason.startswith("ClientError: optimizer lion: not one of the choices. Allowed: sgd")
+    assert job.reason.endswith(", exit code: 2")
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({"train_lst/a.lst": "0\t1\tmissing.jpg\n", "train/b.jpg": ""}, "imread read blank (None) image for file: "),
+        ({"train_lst/a.lst": "0\t6\tb.jpg\n", "train/b.jpg": ""}, "label 6 must be a whole number from 0 to 5"),
+        ({"train_lst/a.lst": "0\t1\t2\tb.jpg\n", "train/b.jpg": ""}, "it has 4 columns"),
+        ({"train_lst/a.lst": "0\t1\t../../b.jpg\n", "train/b.jpg": ""}, "imread read blank (None)"),
+        ({"train/b.jpg": ""}, "there is no channel train_lst"),
+        ({"train/a.rec": ""}, "channel train: it has no images"),
+    ],
+)
+def test_channels_that_cannot_be_trained_on(tmp_path: Path, files: dict[str, str], problem: str) -> None:
+    write(tmp_path, files)
+    with pytest.raises(BadData) as found:
+        ChannelImages(folder=tmp_path, classes=6, attributes={}).write(tmp_path / "images")
+    assert problem in str(found.value)
+
+
+def test_an_augmented_manifest(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"source-ref": f"s3://photos/dogs/{n}.jpg", "class": n % 2} for n in range(3)]
+    manifest = "\n".join(json.dumps(row) for row in rows)
+    images = {f"{channel}/dogs/{n}.jpg": "" for channel in ("train", "validation") for n in range(3)}
+    write(tmp_path, {"train/all.manifest": manifest, "validation/all.manifest": manifest, **images})
+    attributes = {name: ["source-ref", "class"] for name in ("train", "validation")}
+    counts = ChannelImages(folder=tmp_path, classes=2, attributes=attributes).write(tmp_path / "images")
+    assert counts == {"train": 3, "validation": 3}
+    assert [path.name for path in sorted((tmp_path / "images" / "train" / "0").iterdir())] == [
+        "00000000.jpg", "00000002.jpg"
+    ]  # fmt: skip
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)

@@ -117,8 +117,13 @@ def update_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict
         for name in ("ProfilerConfig", "ResourceConfig", "RemoteDebugConfig"):
             if name in request:
                 after[name] = {**before.get(name, {}), **request[name]}
-        if "ProfilerRuleConfigurations" in request:
-            after["ProfilerRuleConfigurations"] = request["ProfilerRuleConfigurations"]
+        # Rules are added to those that run already.
+        rules = {rule["RuleConfigurationName"]: rule for rule in request.get("ProfilerRuleConfigurations", [])}
+        running = before.get("ProfilerRuleConfigurations", [])
+        names = {rule["RuleConfigurationName"] for rule in running}
+        added = [rule for name, rule in rules.items() if name not in names]
+        if added:
+            after["ProfilerRuleConfigurations"] = [*running, *added]
         return replace(row, document={**row.document, "request": after}, modified=time.time())
 
     updated = state.table.change(TRAINING_JOB, resource.name, changed) or resource

@@ -32,12 +32,12 @@ from clearsight_sagemaker.training.folder_sync import FolderSync, SyncThread
 from clearsight_sagemaker.training.hyperparameters import Hyperparameters
 from clearsight_sagemaker.training.job_folder import JobFolder, ServiceSettings
 from clearsight_sagemaker.training.job_log import JobLog
+from clearsight_sagemaker.training.job_profiler import JobProfiler
 from clearsight_sagemaker.training.job_python import PipSettings, create_python, install_package
 from clearsight_sagemaker.training.metric_definitions import MetricReader
-from clearsight_sagemaker.training.objects import Objects, join_uri
+from clearsight_sagemaker.training.objects import Objects
 from clearsight_sagemaker.training.processes.job_process import JobProcess, Launch, Outcome
 from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport, ml_link, remove_work
-from clearsight_sagemaker.training.processes.system_metrics import SystemMetrics
 from clearsight_sagemaker.training.user_code import UserCode, fetch_code, make_executable
 
 _PACKAGES = Path(__file__).parents[2]
@@ -179,8 +179,11 @@ class JobAttempt:
         """Return the environment of the script, once the attempt is prepared."""
         return self._variables
 
-    def run(self, limits: TimeLimits) -> RunEnd:
-        """Run the script to its end. Raises JobFailed, Interrupted, and OSError or S3Error for its uploads."""
+    def run(self, limits: TimeLimits, on_request: Callable[[Mapping[str, Any]], None] = lambda request: None) -> RunEnd:
+        """Run the script to its end. Raises JobFailed, Interrupted, and OSError or S3Error for its uploads.
+
+        on_request: called with the request where UpdateTrainingJob changes it meanwhile.
+        """
         context, folder = self.context, self.context.folder
         command = self.code.script_command(folder.ml / "code", self.hyperparameters.arguments(), gpus())
         launch = Launch(
@@ -197,36 +200,28 @@ class JobAttempt:
             self._log_command(command)
         with ExitStack() as stack:
             stack.enter_context(ml_link(folder.ml, context.support))
-            for stop in self._start_uploads():
-                stack.callback(stop)
+            profiler = JobProfiler(context.folder, context.objects, context.events, context.log, context.ml)
+            profiler.start(context.request)
+            stack.callback(profiler.stop)
+            if self._syncs:
+                stack.callback(SyncThread(list(self._syncs.values()), context.log.write).stop)
             try:
                 process = JobProcess.start(launch, context.log, self.metrics.read)
             except (OSError, ValueError) as error:  # ValueError: a character that no variable can hold
                 raise client_error(f"the command of the job cannot be started: {error}.") from None
-            reason = self._watch(process, limits)
+            reason = self._watch(process, limits, lambda: profiler.check(on_request))
             outcome = process.outcome()
         self._finish_uploads()
         return self._end(reason, outcome, command, process)
 
-    def _start_uploads(self) -> list[Callable[[], None]]:
-        """Start what goes on beside the script; return the functions that end it."""
-        context, request = self.context, self.context.request
-        stops = []
-        if self._syncs:
-            stops.append(SyncThread(list(self._syncs.values()), context.log.write).stop)
-        profiler = request.get("ProfilerConfig") or {}
-        if profiler.get("S3OutputPath") and not profiler.get("DisableProfiler"):
-            milliseconds = int(profiler.get("ProfilingIntervalInMilliseconds") or 500)
-            uri = join_uri(profiler["S3OutputPath"], request["TrainingJobName"], "profiler-output")
-            context.events.append("profiling", status="Enabled", uri=uri, milliseconds=milliseconds)
-            stops.append(SystemMetrics(uri, milliseconds / 1000, context.objects, context.log.write).stop)
-        return stops
-
-    def _watch(self, process: JobProcess, limits: TimeLimits) -> RunEnd | Interrupted | None:
+    def _watch(
+        self, process: JobProcess, limits: TimeLimits, each_round: Callable[[], None]
+    ) -> RunEnd | Interrupted | None:
         """Wait for the end of the script, or end it; return why it was ended, None where it ended itself."""
         context = self.context
         reason: RunEnd | Interrupted | None = None
         while not process.wait(_POLL_SECONDS):
+            each_round()
             if context.folder.stop.exists():
                 reason = RunEnd.STOPPED
                 context.events.status("Stopping", "Stopping the training job")

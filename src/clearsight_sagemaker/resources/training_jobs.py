@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from clearsight_sagemaker.experiments.job_components import (
+    add_job_component,
+    check_experiment_config,
+    keep_job_facts,
+)
 from clearsight_sagemaker.jobs.queue import ACTIVE
 from clearsight_sagemaker.protocols.errors import ServiceError, validation_error
 from clearsight_sagemaker.protocols.json_protocol import seconds_of
@@ -24,6 +29,7 @@ _CREATING = "Creating"  # not yet InProgress: the queue must not see a job befor
 def create_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
     """Store a job and put it into the queue."""
     checked = checked_training_request(request)
+    check_experiment_config(state, checked)
     active = state.training_jobs.count_active()
     if active >= _MOST_ACTIVE:
         text = f"The service has {active} training jobs that wait or run, and the limit is {_MOST_ACTIVE}."
@@ -52,6 +58,7 @@ def complete_creations(state: ServiceState) -> None:
 
 
 def _complete_creation(state: ServiceState, name: str, request: dict[str, Any]) -> None:
+    add_job_component(state, TRAINING_JOB, name, request)
     folder = state.training_jobs.folder(name)
     folder.create(request, _service_facts(state))
     folder.append("status", secondary="Starting", message="Starting the training job")
@@ -137,6 +144,7 @@ def delete_training_job(state: ServiceState, request: Mapping[str, Any]) -> None
     if resource.status not in _ENDED:
         text = f"The request was rejected because the training job is in status {resource.status}."
         raise validation_error(text)
+    keep_job_facts(state, TRAINING_JOB, resource.name)
     state.training_jobs.forget(resource.name)
 
 

@@ -16,7 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clearsight.core.errors import ClearsightError
 from clearsight_sagemaker.pages.app import build_pages, is_page
-from clearsight_sagemaker.protocols.addressing import Address, address_of, is_query_form, service_of_form
+from clearsight_sagemaker.protocols.addressing import (
+    Address,
+    address_of,
+    is_query_form,
+    rest_service,
+    service_of_form,
+)
 from clearsight_sagemaker.protocols.errors import ServiceError, json_error, xml_error
 from clearsight_sagemaker.protocols.json_protocol import json_response, read_parameters
 from clearsight_sagemaker.protocols.query_protocol import query_response, read_form
@@ -101,6 +107,8 @@ class ServiceApp:
         service, operation = _service(address), address.operation
         shape = operation_model(service, operation).input_shape
         result = await self._run(service, operation, read_parameters(body), shape)
+        if address.kind == "rest":
+            return json_response(result, operation_model(service, operation).output_shape, "")
         version = "1.0" if request.headers.get("content-type", "").endswith("1.0") else "1.1"
         return json_response(result, operation_model(service, operation).output_shape, version)
 
@@ -185,7 +193,7 @@ def _with_identity(send: Send, identity: str) -> Send:
 
 
 def _error_response(request: Request, error: ServiceError, identity: str) -> Response:
-    if "x-amz-target" in request.headers:
+    if "x-amz-target" in request.headers or rest_service(request):
         return json_error(error)
     if is_query_form(request):
         return xml_error(error, identity)

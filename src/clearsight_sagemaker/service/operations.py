@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from clearsight_sagemaker.cloud import identities, log_events, log_groups, metrics, notifications, roles
+from clearsight_sagemaker.experiments import component_metrics, experiments, trial_components
 from clearsight_sagemaker.resources import tags, training_jobs
+from clearsight_sagemaker.search import search
 from clearsight_sagemaker.state.service_state import Operation
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
     **training_jobs.OPERATIONS,
     **tags.OPERATIONS,
+    **experiments.OPERATIONS,
+    **trial_components.OPERATIONS,
+    **component_metrics.OPERATIONS,
+    **search.OPERATIONS,
     **identities.OPERATIONS,
     **roles.OPERATIONS,
     **log_groups.OPERATIONS,

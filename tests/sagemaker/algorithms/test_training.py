@@ -37,22 +37,16 @@ def prepare(job: JobRun, **hyperparameters: str) -> None:
     job.request["HyperParameters"] = {**required, **SMALL, **hyperparameters}
 
 
-def test_record_files_become_a_model_that_answers(job: JobRun, scenes: Path, tmp_path: Path) -> None:
-    prepare(job, top_k="3")
-    for channel, start, count in (("train", 0, 4), ("validation", 4, 2)):
+def test_record_files_are_class_folders(scenes: Path, tmp_path: Path) -> None:
+    for channel, start, count in (("train", 0, 2), ("validation", 2, 1)):
         images = photographs(scenes, start, count)
         records = (image_record(n, [float(label)], path.read_bytes()) for n, (label, path) in enumerate(images))
-        job.put(f"{channel}/images.rec", record_file(records))
-        job.channel(channel, f"s3://photos/{channel}", ContentType="application/x-recordio")
-    assert job.run() == "Completed", job.log
-    log = "\n".join(job.log)
-    assert "top_k=3 has no effect here" in log
-    assert "images: train 8, valid 4" in log
-    metrics = {event["name"]: event["value"] for event in job.events if event["kind"] == "metric"}
-    assert set(metrics) == {"train:accuracy", "validation:accuracy"}
-    assert f"Epoch[0] Validation-accuracy={metrics['validation:accuracy']:.6f}" in log
-    assert (job.folder / "run" / "report.html").is_file()
-    check_responses(job, photographs(scenes, 6, 1)[0][1], tmp_path / "model")
+        (tmp_path / channel).mkdir()
+        (tmp_path / channel / "images.rec").write_bytes(record_file(records))
+    counts = ChannelImages(folder=tmp_path, classes=6, attributes={}).write(tmp_path / "images")
+    assert counts == {"train": 4, "validation": 2}
+    written = [path.read_bytes() for path in sorted((tmp_path / "images" / "train").rglob("*.jpg"))]
+    assert written == [path.read_bytes() for _, path in photographs(scenes, 0, 2)]
 
 
 def check_responses(job: JobRun, photograph: Path, folder: Path) -> None:
@@ -71,9 +65,9 @@ def check_responses(job: JobRun, photograph: Path, folder: Path) -> None:
     assert classifier.respond(b"{}", "application/json").status == 415
 
 
-def test_a_stopped_job_keeps_the_best_epoch(job: JobRun, scenes: Path) -> None:
-    """Here with images beside lists, whose paths are those of the train channel."""
-    prepare(job, epochs="10000", num_training_samples="4")
+def test_a_job_that_is_stopped_leaves_the_best_epoch_as_a_model(job: JobRun, scenes: Path, tmp_path: Path) -> None:
+    """Its images stand beside lists."""
+    prepare(job, epochs="10000", num_training_samples="4", top_k="3")
     for channel, start in (("train", 0), ("validation", 2)):
         lines = []
         for number, (label, path) in enumerate(photographs(scenes, start, 2)):
@@ -86,8 +80,16 @@ def test_a_stopped_job_keeps_the_best_epoch(job: JobRun, scenes: Path) -> None:
     stopper.start()
     assert job.run(stop_seconds=60) == "Stopped", job.log
     stopper.join()
-    assert "Training ended: stopped_early (the job was stopped)" in "\n".join(job.log)
-    assert "bundle.json" in job.archive("job-1/output/model.tar.gz")
+    log = "\n".join(job.log)
+    assert "Training ended: stopped_early (the job was stopped)" in log
+    assert "top_k=3 has no effect here" in log
+    assert "images: train 4, valid 4" in log
+    metrics = [event for event in job.events if event["kind"] == "metric"]
+    assert {event["name"] for event in metrics} == {"train:accuracy", "validation:accuracy"}
+    first = next(event["value"] for event in metrics if event["name"] == "validation:accuracy")
+    assert f"Epoch[0] Validation-accuracy={first:.6f}" in log
+    assert (job.folder / "run" / "report.html").is_file()
+    check_responses(job, photographs(scenes, 6, 1)[0][1], tmp_path / "model")
 
 
 def stop_after_an_epoch(job: JobRun) -> None:

@@ -18,10 +18,12 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from starlette.requests import Request
 
+from clearsight_sagemaker.protocols.chunk_signatures import ChunkSignatures
 from clearsight_sagemaker.protocols.errors import ServiceError
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_SIGNED_CHUNKS = ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
 _HEADER = re.compile(
     rf"{_ALGORITHM}\s+Credential=([^/,\s]+)/([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{{64}})"
 )
@@ -58,15 +60,16 @@ class _Claim:
     payload: str
 
 
-def check_signature(request: Request, key: SignatureKey, body: bytes | None) -> None:
+def check_signature(request: Request, key: SignatureKey, body: bytes | None) -> ChunkSignatures | None:
     """Raise ServiceError unless a request is signed with the key.
 
-    body: None for one that S3 streams, whose hash the request declares.
+    body: None for one that S3 streams, whose hash the request declares; where it declares signed chunks, the
+    signatures of these are returned, to be checked while the body is read.
     """
     query = dict(parse_qsl(request.url.query, keep_blank_values=True))
     if "AWSAccessKeyId" in query and "Signature" in query:
         _check_version_2(request, key, query)
-        return
+        return None
     claim = _claim_of_query(query) if "X-Amz-Signature" in query else _claim_of_header(request, body)
     if not hmac.compare_digest(claim.access_key.encode(), key.access_key.encode()):
         raise _unknown_key()
@@ -74,6 +77,15 @@ def check_signature(request: Request, key: SignatureKey, body: bytes | None) -> 
     signature = _signature(request, claim, key.secret_key)
     if not hmac.compare_digest(signature, claim.signature):
         raise _wrong_signature()
+    if claim.payload not in _SIGNED_CHUNKS:
+        return None
+    return ChunkSignatures(
+        key=_signing_key(claim.scope, key.secret_key),
+        moment=claim.moment,
+        scope=claim.scope,
+        signature=signature,
+        has_trailer=claim.payload == _SIGNED_CHUNKS[1],
+    )
 
 
 def _claim_of_header(request: Request, body: bytes | None) -> _Claim:
@@ -117,8 +129,8 @@ def _claim_of_query(query: Mapping[str, str]) -> _Claim:
 
 def _check_declared_hash(request: Request, claim: _Claim, body: bytes | None) -> None:
     """Raise ServiceError for a body that is not the signed one, or that nobody can check."""
-    if claim.payload.startswith("STREAMING-AWS4"):
-        text = "Signatures of single chunks are not checked. Send the hash of the body, or UNSIGNED-PAYLOAD."
+    if claim.payload.startswith("STREAMING-AWS4") and (claim.payload not in _SIGNED_CHUNKS or body is not None):
+        text = f"The payload {claim.payload} is not checked. Send the hash of the body, or UNSIGNED-PAYLOAD."
         raise ServiceError("NotImplemented", text, 501)
     if body is not None and len(claim.payload) == 64 and claim.payload != hashlib.sha256(body).hexdigest():
         text = "The provided 'x-amz-content-sha256' header does not match what was computed."
@@ -128,7 +140,7 @@ def _check_declared_hash(request: Request, claim: _Claim, body: bytes | None) ->
 
 
 def _signature(request: Request, claim: _Claim, secret: str) -> str:
-    date, region, service, _ = [*claim.scope.split("/"), "", "", "", ""][:4]
+    date, _, service, _ = [*claim.scope.split("/"), "", "", "", ""][:4]
     if not claim.moment.startswith(date) or not date:
         raise _wrong_signature()
     canonical = "\n".join(
@@ -144,10 +156,16 @@ def _signature(request: Request, claim: _Claim, secret: str) -> str:
     )
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     text = "\n".join([_ALGORITHM, claim.moment, claim.scope, digest])
+    return hmac.new(_signing_key(claim.scope, secret), text.encode(), hashlib.sha256).hexdigest()
+
+
+def _signing_key(scope: str, secret: str) -> bytes:
+    """Return the key of a scope date/region/service/aws4_request."""
+    date, region, service = [*scope.split("/"), "", "", ""][:3]
     key = f"AWS4{secret}".encode()
     for part in (date, region, service, "aws4_request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    return key
 
 
 def _canonical_path(request: Request, service: str) -> str:

@@ -91,7 +91,7 @@ class ServiceApp:
         address = address_of(request)
         body = None if address.kind == "s3" and _is_upload(request) else await _bounded_body(request)
         if self._key is not None:
-            check_signature(request, self._key, body)
+            request.scope["chunk_signatures"] = check_signature(request, self._key, body)
         if address.kind == "s3" and self._state.s3_endpoint:
             text = f"The objects of this service are at {self._state.s3_endpoint}. Set AWS_ENDPOINT_URL_S3."
             raise ServiceError("AccessDenied", text, 403)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from clearsight_sagemaker.algorithms.algorithm_images import METRIC_DEFINITIONS, built_in_algorithm
+from clearsight_sagemaker.algorithms.built_in_algorithms import METRIC_DEFINITIONS, built_in_algorithm
 from clearsight_sagemaker.protocols.errors import validation_error
 from clearsight_sagemaker.resources.training_images import training_image
 

@@ -11,7 +11,7 @@ from typing import IO, Protocol
 
 from starlette.datastructures import Headers
 
-from clearsight_sagemaker.protocols.chunk_signatures import ChunkSignatures
+from clearsight_sagemaker.protocols.signature import ChunkSignatures
 from clearsight_sagemaker.s3.errors import S3Error
 
 ALGORITHMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.secrets import redact
+from clearsight_sagemaker.algorithms.built_in_algorithms import algorithm_python_path
 from clearsight_sagemaker.training.channels import Channel, Downloader, channels_of
 from clearsight_sagemaker.training.container_files import SyncedFolder, synced_folders, write_container_files
 from clearsight_sagemaker.training.environment import UserEnvironment, gpus, platform_variables, toolkit_variables
@@ -40,7 +40,6 @@ from clearsight_sagemaker.training.processes.job_process import JobProcess, Laun
 from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport, ml_link, remove_work
 from clearsight_sagemaker.training.user_code import UserCode, fetch_code, make_executable
 
-_PACKAGES = Path(__file__).parents[2]
 _POLL_SECONDS = 0.1
 _KILLED = "its processes were killed by something outside the job, such as the system where memory runs short"
 
@@ -167,8 +166,7 @@ class JobAttempt:
         if is_python and (code / "setup.py").is_file():
             context.log.write(*install_package(folder.python / "bin" / "python", code, variables))
         if self.code.is_built_in:  # with the packages of this process, and without what changes users' scripts
-            paths = (str(_PACKAGES), context.user.variables.get("PYTHONPATH", ""))
-            variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+            variables["PYTHONPATH"] = algorithm_python_path(context.user.variables)
         if self.code.program:
             make_executable(code / self.code.program)
             variables |= toolkit_variables(context.request, self.hyperparameters, self.code, self.channels, context.ml)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from clearsight_sagemaker.algorithms.algorithm_images import algorithm_of
+from clearsight_sagemaker.algorithms.built_in_algorithms import algorithm_of
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import client_error, download_error
 from clearsight_sagemaker.training.objects import Objects, split_uri

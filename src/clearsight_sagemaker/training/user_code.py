@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from clearsight.core.errors import ClearsightError
 from clearsight.core.files import stays_inside, unpack
-from clearsight_sagemaker.algorithms.algorithm_images import algorithm_of
+from clearsight_sagemaker.algorithms.built_in_algorithms import algorithm_command, algorithm_of
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import client_error
 from clearsight_sagemaker.training.hyperparameters import Hyperparameters
@@ -48,7 +46,7 @@ class UserCode:
         """Return the code of a request. Raises JobFailed where there is none, or it needs what is not here."""
         algorithm, framework = request["AlgorithmSpecification"], hyperparameters.framework
         if algorithm_of(request):
-            return cls(program="", uri="", command=_algorithm_command(request), is_built_in=True)
+            return cls(program="", uri="", command=algorithm_command(request), is_built_in=True)
         container = (*algorithm.get("ContainerEntrypoint", ()), *algorithm.get("ContainerArguments", ()))
         if algorithm.get("ContainerEntrypoint"):
             return cls(program="", uri="", command=container)
@@ -77,17 +75,6 @@ class UserCode:
         if (code / "setup.py").is_file():
             return [*words, "-m", self.program.removesuffix(".py").replace("/", "."), *arguments]
         return [*words, self.program, *arguments]
-
-
-def _algorithm_command(request: Mapping[str, Any]) -> tuple[str, ...]:
-    attributes = {
-        entry["ChannelName"]: source["AttributeNames"]
-        for entry in request.get("InputDataConfig") or ()
-        if (source := entry["DataSource"].get("S3DataSource") or {}).get("AttributeNames")
-    }
-    # -P: no module of the working directory.
-    words = (sys.executable, "-P", "-m", "clearsight_sagemaker.algorithms.image_classification")
-    return (*words, "--attributes", json.dumps(attributes))
 
 
 def fetch_code(code: UserCode, objects: Objects, folder: Path) -> None:

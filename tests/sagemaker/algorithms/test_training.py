@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from clearsight.core.errors import BadData
-from clearsight_sagemaker.algorithms.algorithm_images import METRIC_DEFINITIONS
+from clearsight.core.errors import BadData, BadImage, UnsupportedType
+from clearsight_sagemaker.algorithms.built_in_algorithms import METRIC_DEFINITIONS
 from clearsight_sagemaker.algorithms.image_classification.channel_images import ChannelImages
 from clearsight_sagemaker.algorithms.image_classification.responses import ImageClassifier, is_algorithm_model
 from tests.sagemaker.algorithms.record_writer import image_record, record_file
@@ -54,15 +54,17 @@ def check_responses(job: JobRun, photograph: Path, folder: Path) -> None:
         archive.extractall(folder, filter="data")
     assert is_algorithm_model(folder)
     classifier = ImageClassifier.open(folder)
-    response = classifier.respond(photograph.read_bytes(), "application/x-image")
-    probabilities = json.loads(response.body)
-    assert (response.status, response.content_type) == (200, "application/json")
+    body, content_type = classifier.respond(photograph.read_bytes(), "application/x-image")
+    probabilities = json.loads(body)
+    assert content_type == "application/json"
     assert [bool(value) for value in probabilities] == [False, True, False, False, True, False]
     assert sum(probabilities) == pytest.approx(1)
-    lines = classifier.respond(photograph.read_bytes(), "image/jpeg", "application/jsonlines")
-    assert json.loads(lines.body)["prediction"] == pytest.approx(probabilities)
-    assert classifier.respond(b"no image", "image/png").status == 400
-    assert classifier.respond(b"{}", "application/json").status == 415
+    line, _ = classifier.respond(photograph.read_bytes(), "image/jpeg", "application/jsonlines")
+    assert json.loads(line)["prediction"] == pytest.approx(probabilities)
+    with pytest.raises(BadImage):
+        classifier.respond(b"no image", "image/png")
+    with pytest.raises(UnsupportedType):
+        classifier.respond(b"{}", "application/json")
 
 
 def test_a_job_that_is_stopped_leaves_the_best_epoch_as_a_model(job: JobRun, scenes: Path, tmp_path: Path) -> None:

@@ -19,9 +19,8 @@ from botocore.credentials import Credentials
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from clearsight_sagemaker.protocols.chunk_signatures import ChunkSignatures
 from clearsight_sagemaker.protocols.errors import ServiceError
-from clearsight_sagemaker.protocols.signature import SignatureKey, check_signature
+from clearsight_sagemaker.protocols.signature import ChunkSignatures, SignatureKey, check_signature
 from clearsight_sagemaker.s3.body import write_body
 from clearsight_sagemaker.s3.errors import S3Error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from clearsight.core.bundle import Bundle
-from clearsight.core.errors import BadData, ClearsightError
+from clearsight.core.errors import BadData, UnsupportedType
 from clearsight.core.files import read_json, write_json
 from clearsight.serving.negotiation import media_type
 from clearsight.serving.predictor import Predictor
@@ -18,16 +18,6 @@ from clearsight.workflow.predictors import open_predictor
 _CLASS_COUNT = "image-classification.json"
 _IMAGE_TYPES = ("application/x-image", "image/jpeg", "image/png")
 _JSON, _JSON_LINES = "application/json", "application/jsonlines"
-_BAD_REQUEST, _UNSUPPORTED = 400, 415
-
-
-@dataclass(frozen=True, slots=True)
-class AlgorithmResponse:
-    """Response to an invocation. status: of HTTP."""
-
-    status: int
-    body: bytes
-    content_type: str = _JSON
 
 
 def is_algorithm_model(model_dir: Path) -> bool:
@@ -64,28 +54,22 @@ class ImageClassifier:
             raise BadData(str(model_dir / _CLASS_COUNT), f"num_classes {classes} is too few for class {max(outputs)}")
         return cls(open_predictor(bundle, device=device, threads=threads), outputs, classes)
 
-    def respond(self, body: bytes, content_type: str, accept: str = "") -> AlgorithmResponse:
-        """Return the response to an invocation.
+    def respond(self, body: bytes, content_type: str, accept: str = "") -> tuple[bytes, str]:
+        """Return body and media type of the response to an invocation.
 
-        content_type: of one encoded image; "" counts as application/x-image.  accept: application/json for a list of
-        probabilities, application/jsonlines for an object with it on a line.
+        content_type: of one encoded image; "" counts as application/x-image.  accept: application/jsonlines for an
+        object with the list on a line, anything else for the list itself.
+        Raises UnsupportedType, BadImage, EmptyInput, TooLarge for a request that cannot be classified.
         """
         declared = media_type(content_type) or _IMAGE_TYPES[0]
         if declared not in _IMAGE_TYPES:
-            allowed = ", ".join(_IMAGE_TYPES)
-            return _error(_UNSUPPORTED, f"content-type {declared} is not supported. Allowed: {allowed}.")
-        try:
-            image = self.predictor.prepared(body)
-            row = self.predictor.probabilities(np.stack([image]))[0]  # (C,)
-        except ClearsightError as error:
-            return _error(_BAD_REQUEST, str(error))
+            problem = "the algorithm does not read it"
+            raise UnsupportedType(f"content-type {declared}", problem, got=declared, allowed=_IMAGE_TYPES)
+        image = self.predictor.prepared(body)
+        row = self.predictor.probabilities(np.stack([image]))[0]  # (C,)
         probabilities = [0.0] * self.classes
         for number, value in zip(self.outputs, row.tolist(), strict=True):
             probabilities[number] = value
         if _JSON_LINES in accept:
-            return AlgorithmResponse(200, json.dumps({"prediction": probabilities}).encode() + b"\n", _JSON_LINES)
-        return AlgorithmResponse(200, json.dumps(probabilities).encode())
-
-
-def _error(status: int, text: str) -> AlgorithmResponse:
-    return AlgorithmResponse(status, f"ClientError: {text}".encode(), "text/plain")
+            return json.dumps({"prediction": probabilities}).encode() + b"\n", _JSON_LINES
+        return json.dumps(probabilities).encode(), _JSON

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -94,12 +95,20 @@ def job_request(name: str, **members: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def local_service(home: Path, *, max_jobs: int = 2, require_signature: bool = False) -> Iterator[LocalService]:
+def local_service(
+    home: Path, *, max_jobs: int = 2, require_signature: bool = False, strict_endpoints: bool = False
+) -> Iterator[LocalService]:
     """Yield a service with a home."""
     options = ServiceOptions(
-        home=home, max_jobs=max_jobs, job_command=FAKE_JOB, job_environment={"WANDB_MODE": "offline"}
+        home=home,
+        max_jobs=max_jobs,
+        job_command=FAKE_JOB,
+        job_environment={"WANDB_MODE": "offline"},
+        strict_endpoints=strict_endpoints,
     )
     environment = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1", "SECRET": "x", "CLEARSIGHT_JOB": "token"}
+    if sources := os.environ.get("PYTHONPATH"):  # of a checkout that is not the installed one
+        environment["PYTHONPATH"] = sources
     with service_state(options, "http://127.0.0.1:1", environment) as state:
         store = ObjectStore(state.home.objects)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from clearsight.jobs.supervisor import log_path
 _START_SECONDS = 20.0  # that a supervisor may take to begin
 _POLL_SECONDS = 0.05
 
+_starting = threading.Lock()  # threads of this process start one supervisor
 # That this process has started. They outlive it; where it outlives them, asking for their end keeps no zombies.
 _supervisors: list[subprocess.Popen[bytes]] = []
 
@@ -97,6 +99,10 @@ class Jobs:
 
     def _ensure_supervisor(self) -> None:
         """Start the supervisor if there is none; raises ClearsightError where it does not begin."""
+        with _starting:
+            self._start_supervisor()
+
+    def _start_supervisor(self) -> None:
         before = dict(self._store.supervisor)
         if before and not process_ended(before):
             return

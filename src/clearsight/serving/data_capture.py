@@ -83,16 +83,7 @@ class DataCapture:
 
     def add(self, request: CapturedBody, response: CapturedBody, *, variant: str = "", inference_id: str = "") -> None:
         """Queue a request with its response; with a full queue it is left out, and the log says so."""
-        data: dict[str, Any] = {}
-        if self.options.inputs:
-            data["endpointInput"] = self._encoded(request, "INPUT")
-        if self.options.outputs:
-            data["endpointOutput"] = self._encoded(response, "OUTPUT")
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        metadata = {"eventId": str(uuid.uuid4()), "inferenceTime": now}
-        if inference_id:
-            metadata["inferenceId"] = inference_id
-        line = json.dumps({"captureData": data, "eventMetadata": metadata, "eventVersion": "0"})
+        line = captured_line(self.options, request, response, inference_id=inference_id)
         with self._lock:
             is_full = self._waiting + len(line) > _WAITING_BYTES
             self._waiting += 0 if is_full else len(line)
@@ -105,15 +96,6 @@ class DataCapture:
         """Write what is queued, and stop."""
         self._queue.put(None)
         self._thread.join()
-
-    def _encoded(self, captured: CapturedBody, mode: str) -> dict[str, str]:
-        kind = media_type(captured.content_type)
-        encoding = "CSV" if kind in self.options.csv_types else "JSON" if kind in self.options.json_types else "BASE64"
-        try:
-            data = base64.b64encode(captured.body).decode() if encoding == "BASE64" else captured.body.decode()
-        except UnicodeDecodeError:
-            encoding, data = "BASE64", base64.b64encode(captured.body).decode()
-        return {"observedContentType": captured.content_type, "mode": mode, "data": data, "encoding": encoding}
 
     def _write_all(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -150,6 +132,32 @@ class DataCapture:
         if (now := time.monotonic()) >= self._quiet_until:
             self._quiet_until = now + _LOG_SECONDS
             LOG.warning("data capture: %s", sentence)
+
+
+def captured_line(
+    options: CaptureOptions, request: CapturedBody, response: CapturedBody, *, inference_id: str = ""
+) -> str:
+    """Return a line of a file of captured requests, for a request that has its response now."""
+    data: dict[str, Any] = {}
+    if options.inputs:
+        data["endpointInput"] = _encoded(options, request, "INPUT")
+    if options.outputs:
+        data["endpointOutput"] = _encoded(options, response, "OUTPUT")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata = {"eventId": str(uuid.uuid4()), "inferenceTime": now}
+    if inference_id:
+        metadata["inferenceId"] = inference_id
+    return json.dumps({"captureData": data, "eventMetadata": metadata, "eventVersion": "0"})
+
+
+def _encoded(options: CaptureOptions, captured: CapturedBody, mode: str) -> dict[str, str]:
+    kind = media_type(captured.content_type)
+    encoding = "CSV" if kind in options.csv_types else "JSON" if kind in options.json_types else "BASE64"
+    try:
+        data = base64.b64encode(captured.body).decode() if encoding == "BASE64" else captured.body.decode()
+    except UnicodeDecodeError:
+        encoding, data = "BASE64", base64.b64encode(captured.body).decode()
+    return {"observedContentType": captured.content_type, "mode": mode, "data": data, "encoding": encoding}
 
 
 class CaptureMiddleware:

@@ -46,6 +46,9 @@ JobEnvironment: TypeAlias = Annotated[
 FastPolling: TypeAlias = Annotated[
     bool, typer.Option("--fast-polling", help="let the SDK ask twice a second, not every 10 to 30 s")
 ]
+StrictEndpoints: TypeAlias = Annotated[
+    bool, typer.Option("--strict-endpoints", help="fail an endpoint whose model cannot be loaded")
+]
 
 
 @app.command(context_settings=_HELP)
@@ -63,6 +66,7 @@ def start(
         str, typer.Option(metavar="URL", help="an S3 in the place of the own one, with the keys of AWS_ACCESS_KEY_ID")
     ] = "",
     job_env: JobEnvironment = None,
+    strict_endpoints: StrictEndpoints = False,
 ) -> int:
     """Start the service in the background, and return when it answers."""
     # Imported here: --help should not wait for a web server and a database.
@@ -79,6 +83,7 @@ def start(
         state_url=state,
         s3_endpoint=s3_endpoint,
         job_environment=_variables(job_env or ()),
+        strict_endpoints=strict_endpoints,
     )
     if s3_endpoint:
         ServiceHome(options.home).use_keys(os.environ)
@@ -155,6 +160,7 @@ def execute(
     max_jobs: MaxJobs = 0,
     fast_polling: FastPolling = False,
     job_env: JobEnvironment = None,
+    strict_endpoints: StrictEndpoints = False,
 ) -> int:
     """Run a program, unchanged, against the service, which is started where it does not run."""
     from clearsight_sagemaker.clients.environment import client_environment
@@ -166,6 +172,7 @@ def execute(
         port=port,
         max_jobs=max_jobs,
         job_environment=_variables(job_env or ()),
+        strict_endpoints=strict_endpoints,
     )
     address = start_service(options, os.environ)
     environment = client_environment(ServiceHome(options.home), address.url, os.environ, fast_polling=fast_polling)

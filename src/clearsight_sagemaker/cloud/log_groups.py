@@ -16,7 +16,7 @@ def describe_log_groups(state: ServiceState, request: Mapping[str, Any]) -> dict
     """Return the groups that have streams."""
     prefix, pattern = request.get("logGroupNamePrefix", ""), request.get("logGroupNamePattern", "")
     groups = []
-    for name in group_names():
+    for name in group_names(state):
         found = [*streams(state, name)] if name.startswith(prefix) and pattern.lower() in name.lower() else []
         if found:
             arn = f"arn:aws:logs:{state.account.region}:{state.account.account}:log-group:{name}"

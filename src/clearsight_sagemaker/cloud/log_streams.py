@@ -1,4 +1,4 @@
-"""Groups and streams of logs: which job's file a stream is. Deleted streams are remembered; the files stay."""
+"""Groups and streams of logs: of which job or model server a file is. Deleted streams are remembered; files stay."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from clearsight_sagemaker.state.resource_table import Resource, ResourceExists
 from clearsight_sagemaker.state.service_state import TRAINING_JOB, ServiceState
 
 TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
+ENDPOINTS_GROUP = "/aws/sagemaker/Endpoints"  # with the name of the endpoint after it
 _KINDS = {TRAINING_GROUP: TRAINING_JOB}  # group -> kind of the jobs whose logs it has
 _DELETED = "deleted-log-stream"
 _LAST_BYTES = 512 << 10  # in which the last line is found
@@ -33,26 +34,25 @@ class LogStream:
         return first.timestamp if first else None, last[-1].timestamp if last else None
 
 
-def group_names() -> list[str]:
-    """Return the groups that jobs may have."""
-    return sorted(_KINDS)
+def group_names(state: ServiceState) -> list[str]:
+    """Return the groups that jobs and endpoints may have."""
+    endpoints = (f"{ENDPOINTS_GROUP}/{path.parent.name}" for path in state.home.endpoints.glob("*/logs"))
+    return sorted([*_KINDS, *endpoints])
 
 
 def streams(state: ServiceState, group: str, prefix: str = "") -> Iterator[LogStream]:
     """Yield the streams of a group whose names have a prefix, by name; raises ServiceError for another group."""
-    if group not in _KINDS:
+    if group in _KINDS:
+        found = _job_streams(state, group, prefix)
+    elif group.startswith(f"{ENDPOINTS_GROUP}/"):
+        found = _endpoint_streams(state, group)
+    else:
         raise no_such_group()
     deleted = {resource.name for resource in state.table.every(_DELETED)}
-    for resource in _jobs(state, _KINDS[group], prefix):
-        stream = LogStream(
-            group=group,
-            name=f"{resource.name}/algo-1-{int(resource.created)}",
-            created=resource.created,
-            path=state.queues[_KINDS[group]].folder(resource.name).log,
-        )
-        is_there = stream.name.startswith(prefix) and stream.path.is_file()
-        if is_there and f"{group}:{stream.name}" not in deleted:
-            yield stream
+    for source in found:
+        is_there = source.name.startswith(prefix) and source.path.is_file()
+        if is_there and f"{group}:{source.name}" not in deleted:
+            yield source
 
 
 def stream(state: ServiceState, group: str, name: str) -> LogStream:
@@ -74,6 +74,27 @@ def delete(state: ServiceState, deleted: LogStream) -> None:
 
 def no_such_group() -> ServiceError:
     return ServiceError("ResourceNotFoundException", "The specified log group does not exist.")
+
+
+def _job_streams(state: ServiceState, group: str, prefix: str) -> Iterator[LogStream]:
+    for resource in _jobs(state, _KINDS[group], prefix):
+        yield LogStream(
+            group=group,
+            name=f"{resource.name}/algo-1-{int(resource.created)}",
+            created=resource.created,
+            path=state.queues[_KINDS[group]].folder(resource.name).log,
+        )
+
+
+def _endpoint_streams(state: ServiceState, group: str) -> Iterator[LogStream]:
+    """Yield the logs of the model servers of an endpoint, VARIANT/INSTANCE; they outlive it."""
+    name = group.removeprefix(f"{ENDPOINTS_GROUP}/")
+    if not name.replace("-", "").isalnum():  # no endpoint has such a name, and a path could be one
+        return
+    for path in sorted((state.home.endpoints / name / "logs").glob("*/*.txt")):
+        first = next(lines_from(path, 0), None)
+        created = first.timestamp / 1000 if first is not None else path.stat().st_mtime
+        yield LogStream(group=group, name=f"{path.parent.name}/{path.stem}", created=created, path=path)
 
 
 def _jobs(state: ServiceState, kind: str, prefix: str) -> list[Resource]:

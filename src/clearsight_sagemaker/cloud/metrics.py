@@ -1,4 +1,4 @@
-"""CloudWatch: metrics of training jobs, from their events, and those that clients put."""
+"""CloudWatch: metrics of training jobs, from their events, those of endpoints, and those that clients put."""
 
 from __future__ import annotations
 
@@ -130,6 +130,7 @@ def _samples(state: ServiceState, namespace: str, name: str, dimensions: dict[st
             value = event.get("value")
             if event["kind"] == "metric" and event.get("name") == name and isinstance(value, int | float):
                 yield MetricSample(time=event["time"], count=1, total=value, low=value, high=value)
+    state.endpoints.metrics.flush()
     for row in read_jsonl(state.home.metrics):
         if (row["namespace"], row["name"], row["dimensions"]) == (namespace, name, dimensions):
             values = {key: row[key] for key in ("time", "count", "total", "low", "high", "unit")}
@@ -157,5 +158,6 @@ def _every_metric(state: ServiceState) -> Iterator[tuple[str, str, tuple[tuple[s
     for resource in state.table.every(TRAINING_JOB):
         for name in state.training_jobs.progress(resource.name).metrics:
             yield _TRAINING, name, (("TrainingJobName", resource.name),)
+    state.endpoints.metrics.flush()
     for row in read_jsonl(state.home.metrics):
         yield row["namespace"], row["name"], tuple(sorted(row["dimensions"].items()))

@@ -103,6 +103,14 @@ def publish(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
     return {"MessageId": identity}
 
 
+def send(state: ServiceState, topic: str, subject: str, message: str) -> None:
+    """Write a message of the service itself down; where the topic is not there, the log says so."""
+    try:
+        publish(state, {"TopicArn": topic, "Subject": subject, "Message": message})
+    except ServiceError as error:
+        LOG.warning("notification %s: %s", topic, error.message)
+
+
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("sns", "CreateTopic"): create_topic,
     ("sns", "DeleteTopic"): delete_topic,

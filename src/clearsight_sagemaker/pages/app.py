@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from clearsight.core.format import duration, file_size
 from clearsight_sagemaker.cloud.log_lines import lines_before
+from clearsight_sagemaker.pages.endpoint_page import EndpointPages, endpoint_rows
 from clearsight_sagemaker.pages.job_page import job_page, page_of
 from clearsight_sagemaker.resources.training_jobs import stop_training_job
 from clearsight_sagemaker.s3.errors import S3Error
@@ -31,7 +32,7 @@ PREFIX = "/_clearsight/"  # no bucket has a name like this
 _JOBS = 50  # on a page
 _MOST_LOG = 4 << 20  # bytes of a log that a browser gets
 _MOST = 200  # folders and objects on a page
-_FILES = {"style.css": "text/css", "live.js": "text/javascript"}
+_FILES = {"style.css": "text/css", "live.js": "text/javascript", "endpoint.js": "text/javascript"}
 # Nothing from elsewhere, and no script or style but those of the service: names of jobs and keys are other people's.
 _POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
 _POLICY += "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -50,6 +51,7 @@ def build_pages(state: ServiceState, store: ObjectStore) -> Starlette:
     """Return the application of the pages."""
     pages = _Pages(state, store)
     routes = [
+        *EndpointPages(state, PREFIX, pages.render).routes,
         Route("/", pages.overview),
         Route(f"{PREFIX}jobs", pages.overview),
         Route(f"{PREFIX}jobs/{{name}}", pages.job),
@@ -94,18 +96,19 @@ class _Pages:
                 "jobs": [self._row(job) for job in jobs],
                 "after": after,
                 "name": query.name_contains,
+                "endpoints": endpoint_rows(self._state),
                 "buckets": [] if self._state.s3_endpoint else self._store.buckets(),
                 "s3_endpoint": self._state.s3_endpoint,
                 "free": disk.free,
                 "is_live": True,  # a job may begin at any time
             }
 
-        return self._render("overview.html", await run_in_threadpool(read))
+        return self.render("overview.html", await run_in_threadpool(read))
 
     async def job(self, request: Request) -> Response:
         """One job: status, metrics, rules, the end of its log, its settings."""
         resource = await self._resource(request)
-        return self._render("job.html", await run_in_threadpool(job_page, self._state, resource))
+        return self.render("job.html", await run_in_threadpool(job_page, self._state, resource))
 
     async def log(self, request: Request) -> Response:
         """The log of a job as text, at most its last megabytes."""
@@ -132,7 +135,7 @@ class _Pages:
             values = await run_in_threadpool(_bucket_values, self._store, name, prefix, after)
         except S3Error as error:
             raise HTTPException(404, error.message) from None
-        return self._render("bucket.html", values)
+        return self.render("bucket.html", values)
 
     async def file(self, request: Request) -> Response:
         """A file that pages use."""
@@ -144,7 +147,7 @@ class _Pages:
         """The page of an error."""
         status = error.status_code if isinstance(error, HTTPException) else 500
         text = error.detail if isinstance(error, HTTPException) else ""
-        return self._render("problem.html", {"text": text, "is_live": False}, status)
+        return self.render("problem.html", {"text": text, "is_live": False}, status)
 
     async def _resource(self, request: Request) -> Resource:
         name = request.path_params["name"]
@@ -167,7 +170,8 @@ class _Pages:
             "found": found,
         }
 
-    def _render(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
+    def render(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
+        """Return a page of a template."""
         page = self._environment.get_template(template).render(**values, region=self._state.account.region)
         return HTMLResponse(page, status, headers=_HEADERS)
 

@@ -28,6 +28,7 @@ SERVICES = (
     AwsService(name="sagemaker", scope="sagemaker", target="SageMaker"),
     AwsService(name="sagemaker-metrics", scope="sagemaker-metrics", paths=("/BatchPutMetrics", "/BatchGetMetrics")),
     AwsService(name="logs", scope="logs", target="Logs_20140328"),
+    AwsService(name="application-autoscaling", scope="application-autoscaling", target="AnyScaleFrontendService"),
     AwsService(name="cloudwatch", scope="monitoring", target="GraniteServiceVersion20100801", version="2010-08-01"),
     AwsService(name="sts", scope="sts", version="2011-06-15"),
     AwsService(name="iam", scope="iam", version="2010-05-08"),

@@ -60,7 +60,7 @@ def complete_creations(state: ServiceState) -> None:
 def _complete_creation(state: ServiceState, name: str, request: dict[str, Any]) -> None:
     add_job_component(state, TRAINING_JOB, name, request)
     folder = state.training_jobs.folder(name)
-    folder.create(request, _service_facts(state))
+    folder.create(request, state.service_facts)
     folder.append("status", secondary="Starting", message="Starting the training job")
     state.table.change(TRAINING_JOB, name, lambda row: replace(row, status="InProgress"))
     state.training_jobs.wake()
@@ -178,21 +178,4 @@ def _summary(resource: Resource) -> dict[str, Any]:
         "SecondaryStatus": facts["secondary"],
         "WarmPoolStatus": warm_pool_status(resource),
         "TrainingPlanArn": resource.document["request"].get("ResourceConfig", {}).get("TrainingPlanArn"),
-    }
-
-
-def _service_facts(state: ServiceState) -> dict[str, Any]:
-    account = state.account
-    return {
-        "region": account.region,
-        "account": account.account,
-        "role": account.role_arn,
-        "bucket": account.bucket,
-        "endpoint_url": state.endpoint_url,
-        "objects": str(state.home.objects),
-        "s3_endpoint": state.s3_endpoint,
-        "home": str(state.home.folder),
-        "access_key": account.access_key,
-        "secret_key": account.secret_key,
-        "job_environment": dict(state.job_environment),
     }

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clearsight_sagemaker.endpoints.controller import ENDPOINT
 from clearsight_sagemaker.experiments.entities import EXPERIMENT, TRIAL, TRIAL_COMPONENT
 from clearsight_sagemaker.experiments.experiments import experiment_members, trial_members
 from clearsight_sagemaker.experiments.trial_components import component_members
 from clearsight_sagemaker.protocols.errors import validation_error
 from clearsight_sagemaker.protocols.service_models import service_model
 from clearsight_sagemaker.protocols.validation import known_members
+from clearsight_sagemaker.resources.endpoints import describe_endpoint
+from clearsight_sagemaker.resources.models import MODEL, describe_model
 from clearsight_sagemaker.resources.tags import tag_list
 from clearsight_sagemaker.resources.training_job_description import describe
 from clearsight_sagemaker.search.expression import check_expression, fits, property_values, searchable
@@ -64,12 +67,23 @@ def _trial_members(state: ServiceState, row: Resource) -> dict[str, Any]:
     return {**trial_members(state, row), "TrialComponentSummaries": summaries or None}
 
 
+def _endpoint_members(state: ServiceState, row: Resource) -> dict[str, Any]:
+    return describe_endpoint(state, {"EndpointName": row.name})
+
+
+def _model_members(state: ServiceState, row: Resource) -> dict[str, Any]:
+    members = {**describe_model(state, {"ModelName": row.name}), "Tags": tag_list(row.tags) or None}
+    return {**members, "Model": members}  # properties have their names with and without that of the record's member
+
+
 # A kind of resource that can be searched adds its line here.
 KINDS: dict[str, SearchedKind] = {
     "TrainingJob": SearchedKind(kind=TRAINING_JOB, member="TrainingJob", members=_training_members),
     "Experiment": SearchedKind(kind=EXPERIMENT, member="Experiment", members=experiment_members),
     "ExperimentTrial": SearchedKind(kind=TRIAL, member="Trial", members=_trial_members),
     "ExperimentTrialComponent": SearchedKind(kind=TRIAL_COMPONENT, member="TrialComponent", members=_component_members),
+    "Endpoint": SearchedKind(kind=ENDPOINT, member="Endpoint", members=_endpoint_members),
+    "Model": SearchedKind(kind=MODEL, member="Model", members=_model_members),
 }
 
 

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clearsight.core.errors import ClearsightError
+from clearsight_sagemaker.endpoints.runtime import MOST_BODY, Runtime
 from clearsight_sagemaker.pages.app import build_pages, is_page
 from clearsight_sagemaker.protocols.addressing import (
     Address,
@@ -57,11 +58,12 @@ class ServiceApp:
         account = state.account
         key = SignatureKey(access_key=account.access_key, secret_key=account.secret_key)
         self._key = key if require_signature else None
+        self._runtime = Runtime(state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
-            await self._s3(scope, receive, send)  # the start and the end of the application
+            await self._s3(scope, self._closing(receive), send)  # the start and the end of the application
             return
         identity = str(uuid.uuid4())
         request, send = Request(scope, receive), _with_identity(send, identity)
@@ -77,6 +79,17 @@ class ServiceApp:
             response = _error_response(request, ServiceError("InternalFailure", sentence, 500), identity)
         await response(scope, request.receive, send)
 
+    def _closing(self, receive: Receive) -> Receive:
+        """Return a function that closes the connections to model servers when the application ends."""
+
+        async def receive_and_close() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self._runtime.close()
+            return message
+
+        return receive_and_close
+
     async def _respond(self, request: Request, identity: str) -> ASGIApp:
         if request.url.path == HEALTH_PATH:
             active = await run_in_threadpool(self._state.training_jobs.count_active)
@@ -89,7 +102,9 @@ class ServiceApp:
                 raise ServiceError("AccessDenied", text, 403)
             return self._pages
         address = address_of(request)
-        body = None if address.kind == "s3" and _is_upload(request) else await _bounded_body(request)
+        # A little more than an endpoint takes: the runtime refuses it in the words of AWS.
+        most = MOST_BODY + (1 << 20) if address.kind == "runtime" else _MOST_BODY
+        body = None if address.kind == "s3" and _is_upload(request) else await _bounded_body(request, most)
         if self._key is not None:
             request.scope["chunk_signatures"] = check_signature(request, self._key, body)
         if address.kind == "s3" and self._state.s3_endpoint:
@@ -98,7 +113,7 @@ class ServiceApp:
         if address.kind == "s3":
             return self._s3 if body is None else _with_body(self._s3, body)
         if address.kind == "runtime":
-            raise ServiceError("ValidationError", f"The local service has no endpoint for {request.url.path}.")
+            return await self._runtime.respond(request, body or b"")
         if address.kind == "query":
             return await self._query(request, address, body or b"", identity)
         return await self._json(request, address, body or b"")
@@ -155,12 +170,12 @@ def _is_upload(request: Request) -> bool:
     return request.method == "PUT" and "/" in request.url.path.lstrip("/") and not others
 
 
-async def _bounded_body(request: Request) -> bytes:
+async def _bounded_body(request: Request, most: int) -> bytes:
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > _MOST_BODY:
-            text = f"The request body has more than {_MOST_BODY >> 20} MiB."
+        if len(body) > most:
+            text = f"The request body has more than {most >> 20} MiB."
             raise ServiceError("RequestEntityTooLarge", text, 413)
     return bytes(body)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from clearsight_sagemaker.cloud import identities, log_events, log_groups, metrics, notifications, roles
 from clearsight_sagemaker.experiments import component_metrics, experiments, trial_components
-from clearsight_sagemaker.resources import tags, training_jobs
+from clearsight_sagemaker.resources import endpoint_configs, endpoints, models, tags, training_jobs
+from clearsight_sagemaker.scaling import scalable_targets, scaling_policies
 from clearsight_sagemaker.search import search
 from clearsight_sagemaker.state.service_state import Operation
 
@@ -15,10 +16,15 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     **trial_components.OPERATIONS,
     **component_metrics.OPERATIONS,
     **search.OPERATIONS,
+    **models.OPERATIONS,
+    **endpoint_configs.OPERATIONS,
+    **endpoints.OPERATIONS,
     **identities.OPERATIONS,
     **roles.OPERATIONS,
     **log_groups.OPERATIONS,
     **log_events.OPERATIONS,
     **metrics.OPERATIONS,
     **notifications.OPERATIONS,
+    **scalable_targets.OPERATIONS,
+    **scaling_policies.OPERATIONS,
 }

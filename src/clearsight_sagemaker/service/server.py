@@ -7,9 +7,11 @@ import json
 import logging
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -18,14 +20,21 @@ from clearsight.core.errors import BadValue, ClearsightError
 from clearsight.core.files import read_json, write_text
 from clearsight.core.folder_lock import folder_lock
 from clearsight.core.machine import cores, process_identity
+from clearsight.jobs.client import jobs_of
+from clearsight_sagemaker.cloud.notifications import send
+from clearsight_sagemaker.endpoints.controller import EndpointSettings
+from clearsight_sagemaker.endpoints.hosted_endpoints import HostedEndpoints
 from clearsight_sagemaker.jobs.queue import JobQueue
 from clearsight_sagemaker.protocols.service_models import service_model
 from clearsight_sagemaker.resources.training_jobs import complete_creations
 from clearsight_sagemaker.s3.store import ObjectStore
+from clearsight_sagemaker.scaling.target_tracking import scale_variants
 from clearsight_sagemaker.service.app import ServiceApp
-from clearsight_sagemaker.state.home import ServiceHome
+from clearsight_sagemaker.state.home import LocalAccount, ServiceHome
 from clearsight_sagemaker.state.resource_table import ResourceTable
 from clearsight_sagemaker.state.service_state import TRAINING_JOB, ServiceState
+from clearsight_sagemaker.training.objects import JobObjects, Objects
+from clearsight_sagemaker.training.remote_objects import RemoteObjects
 
 LOG = logging.getLogger("clearsight.sagemaker")
 
@@ -45,7 +54,8 @@ class ServiceOptions:
 
     state_url: of the table, "" for SQLite in the home.  job_environment: variables for the scripts of jobs.
     job_command: what runs a job; the folder of the job is appended.  s3_endpoint: address of an S3 that is used in the
-    place of the service's own, with the keys of the environment.
+    place of the service's own, with the keys of the environment.  strict_endpoints: fail an endpoint whose model cannot
+    be loaded; it comes into service otherwise, as in SageMaker, and answers with the reason.
     """
 
     home: Path
@@ -55,6 +65,7 @@ class ServiceOptions:
     require_signature: bool = False
     state_url: str = ""
     s3_endpoint: str = ""
+    strict_endpoints: bool = False
     job_environment: Mapping[str, str] = field(default_factory=dict)
     job_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.training")
 
@@ -115,24 +126,44 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
         )
         for kind, command in commands.items()
     }
+    account, file_lock = home.account(environment), threading.Lock()
     state = ServiceState(
         home=home,
-        account=home.account(environment),
+        account=account,
         table=table,
         queues=queues,
         endpoint_url=endpoint_url,
+        endpoints=HostedEndpoints(table, home, _objects(options, home, account), file_lock),
+        file_lock=file_lock,
         s3_endpoint=options.s3_endpoint,
         job_environment={**_chosen(environment, _SCRIPT_VARIABLES), **options.job_environment},
     )
     complete_creations(state)
+    with jobs_of(home.processes):
+        pass  # its table is made here, before several threads open it
     for queue in queues.values():
         queue.start()
+    settings = EndpointSettings(
+        facts=state.service_facts,
+        environment=_chosen(environment, (*_PROCESS_VARIABLES, *_SCRIPT_VARIABLES)),
+        strict=options.strict_endpoints,
+    )
+    state.endpoints.start(settings, notify=partial(send, state), scale=partial(scale_variants, state))
     try:
         yield state
     finally:
+        state.endpoints.close()
         for queue in queues.values():
             queue.close()
         table.close()
+
+
+def _objects(options: ServiceOptions, home: ServiceHome, account: LocalAccount) -> Objects:
+    """Return the objects that the service itself reads and writes for endpoints."""
+    if not options.s3_endpoint:
+        return JobObjects(home.objects)
+    keys = (account.access_key, account.secret_key, account.region)
+    return RemoteObjects(options.s3_endpoint, *keys, home.folder / "remote-objects")
 
 
 def serve(options: ServiceOptions, environment: Mapping[str, str]) -> None:

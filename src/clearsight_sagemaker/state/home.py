@@ -68,6 +68,11 @@ class ServiceHome:
         return self.folder / "jobs"
 
     @property
+    def endpoints(self) -> Path:
+        """Folder with one folder for each endpoint."""
+        return self.folder / "endpoints"
+
+    @property
     def processes(self) -> Path:
         """Home of the supervisor."""
         return self.folder / "processes"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from clearsight_sagemaker.endpoints.hosted_endpoints import HostedEndpoints
 from clearsight_sagemaker.jobs.queue import JobQueue
 from clearsight_sagemaker.protocols.errors import ServiceError
 from clearsight_sagemaker.state.home import LocalAccount, ServiceHome
@@ -20,7 +21,7 @@ class ServiceState:
     """Everything that operations read and change.
 
     queues: of jobs, by kind.  job_environment: variables that scripts of jobs get.
-    file_lock: held while a file of the home is appended to.
+    endpoints: what serves them.  file_lock: held while a file of the home is appended to.
     endpoint_url: where the service listens; the processes of jobs are told it.  s3_endpoint: of an S3 in the place of
     the service's own, "" for none.
     """
@@ -30,6 +31,7 @@ class ServiceState:
     table: ResourceTable
     queues: Mapping[str, JobQueue]
     endpoint_url: str
+    endpoints: HostedEndpoints
     job_environment: Mapping[str, str] = field(default_factory=dict)
     s3_endpoint: str = ""
     file_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -38,6 +40,24 @@ class ServiceState:
     def training_jobs(self) -> JobQueue:
         """Queue of training jobs."""
         return self.queues[TRAINING_JOB]
+
+    @property
+    def service_facts(self) -> dict[str, Any]:
+        """What processes of jobs and of models read from service.json."""
+        account = self.account
+        return {
+            "region": account.region,
+            "account": account.account,
+            "role": account.role_arn,
+            "bucket": account.bucket,
+            "endpoint_url": self.endpoint_url,
+            "objects": str(self.home.objects),
+            "s3_endpoint": self.s3_endpoint,
+            "home": str(self.home.folder),
+            "access_key": account.access_key,
+            "secret_key": account.secret_key,
+            "job_environment": dict(self.job_environment),
+        }
 
     def page(self, query: ResourceQuery) -> tuple[list[Resource], str]:
         """Return a page of resources and the token of the next one; raises ServiceError for a wrong token."""

@@ -13,8 +13,7 @@ import sys
 from pathlib import Path
 
 from clearsight.core.errors import ClearsightError
-from clearsight.workflow.paths import Paths
-from clearsight_sagemaker.training.environment import UserEnvironment
+from clearsight_sagemaker.training.environment import user_environment
 from clearsight_sagemaker.training.job import STOP_SECONDS, run_job
 
 _FAILED, _USER_ERROR = 1, 2
@@ -32,14 +31,8 @@ def main() -> int:
     arguments = parser.parse_args()
     folder: Path = arguments.folder.absolute()
     signal.signal(signal.SIGTERM, lambda *_: (folder / "stop").touch())
-    paths = Paths.of(os.environ)
-    user = UserEnvironment(
-        variables=dict(os.environ),
-        weights=(*paths.weights, paths.torch_hub / "checkpoints"),
-        cache=paths.cache.parent if "CLEARSIGHT_CACHE" not in os.environ else Path.home() / ".cache",
-    )
     try:
-        status = run_job(folder, user, stop_seconds=arguments.stop_seconds)
+        status = run_job(folder, user_environment(os.environ), stop_seconds=arguments.stop_seconds)
     except ClearsightError as error:
         print(error, file=sys.stderr)
         return _USER_ERROR

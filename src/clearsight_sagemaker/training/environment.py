@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.machine import cores
+from clearsight.workflow.paths import Paths
 from clearsight_sagemaker.smdebug_folder import SMDEBUG_FOLDER
 from clearsight_sagemaker.training.channels import Channel
 from clearsight_sagemaker.training.container_files import GROUP, HOST, instance_type, resource_config
@@ -19,7 +20,7 @@ from clearsight_sagemaker.training.job_folder import JobFolder, ServiceSettings
 from clearsight_sagemaker.training.user_code import UserCode
 
 _GPU_INSTANCE = re.compile(r"ml\.[gp]\d")
-_IMAGE_VERSION = re.compile(r"pytorch-training:(\d+)\.(\d+)")
+_IMAGE_VERSION = re.compile(r"pytorch-(?:training|inference):(\d+)\.(\d+)")
 _SITE = Path(__file__).with_name("job_site")
 _FROM_USER = ("LANG", "LC_ALL", "TZ", "XDG_CACHE_HOME", "SSL_CERT_FILE", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
 
@@ -36,6 +37,16 @@ class UserEnvironment:
     variables: Mapping[str, str]
     weights: Sequence[Path] = ()
     cache: Path = Path("/nonexistent")
+
+
+def user_environment(environment: Mapping[str, str]) -> UserEnvironment:
+    """Return what the process of a job inherits. environment: of that process."""
+    paths = Paths.of(environment)
+    return UserEnvironment(
+        variables=dict(environment),
+        weights=(*paths.weights, paths.torch_hub / "checkpoints"),
+        cache=paths.cache.parent if "CLEARSIGHT_CACHE" not in environment else Path.home() / ".cache",
+    )
 
 
 def toolkit_variables(
@@ -118,21 +129,34 @@ def platform_variables(
     Little is inherited: a job must not depend on the shell that the service was started from.
     """
     job, code = request["TrainingJobName"], f"{ml}/code"
-    torch_cache = user.variables.get("TORCH_HOME") or str(user.cache / "torch")
-    packages = os.pathsep.join([str(_SITE), code, str(SMDEBUG_FOLDER)])
     variables = {
-        **{name: user.variables[name] for name in _FROM_USER if name in user.variables},
-        "TORCH_HOME": torch_cache,
-        "HF_HOME": user.variables.get("HF_HOME") or str(user.cache / "huggingface"),
-        "PIP_CACHE_DIR": user.variables.get("PIP_CACHE_DIR") or str(user.cache / "pip"),
-        "OMP_NUM_THREADS": str(cores()),
+        **account_variables(service, user),
         "TRAINING_JOB_NAME": job,
         "TRAINING_JOB_ARN": f"arn:aws:sagemaker:{service.region}:{service.account}:training-job/{job}",
         "SAGEMAKER_JOB_NAME": job,
-        "SAGEMAKER_REGION": service.region,
         "SAGEMAKER_BASE_DIR": ml,
         "SAGEMAKER_METRICS_DIRECTORY": f"{ml}/output/metrics/sagemaker",
         "CURRENT_HOST": HOST,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "7777",
+        **_config_paths(folder, ml),
+        **service.job_environment,
+        **(request.get("Environment") or {}),
+    }
+    image = request["AlgorithmSpecification"].get("TrainingImage") or ""
+    variables |= device_variables(image, instance_type(request), variables)
+    return variables | python_variables(folder, user, code, variables)
+
+
+def account_variables(service: ServiceSettings, user: UserEnvironment) -> dict[str, str]:
+    """Return what every program of the service inherits: caches, region, keys, address of the service."""
+    return {
+        **{name: user.variables[name] for name in _FROM_USER if name in user.variables},
+        "TORCH_HOME": user.variables.get("TORCH_HOME") or str(user.cache / "torch"),
+        "HF_HOME": user.variables.get("HF_HOME") or str(user.cache / "huggingface"),
+        "PIP_CACHE_DIR": user.variables.get("PIP_CACHE_DIR") or str(user.cache / "pip"),
+        "OMP_NUM_THREADS": str(cores()),
+        "SAGEMAKER_REGION": service.region,
         "AWS_REGION": service.region,
         "AWS_DEFAULT_REGION": service.region,
         "AWS_ENDPOINT_URL": service.endpoint_url,
@@ -141,25 +165,33 @@ def platform_variables(
         "AWS_SECRET_ACCESS_KEY": service.secret_key,
         "CLEARSIGHT_JOB_WEIGHTS": os.pathsep.join(str(path) for path in user.weights),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "7777",
-        **_config_paths(folder, ml),
-        **service.job_environment,
-        **(request.get("Environment") or {}),
     }
-    if _GPU_INSTANCE.match(instance_type(request)):
-        variables["CLEARSIGHT_JOB_INSTANCE"] = instance_type(request)
-    if (version := image_version(request)) and version < (2, 6):
-        variables.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+
+
+def device_variables(image: str, instance: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return what the hooks of torch in a job need to know of its image and its instance type."""
+    found = {}
+    if _GPU_INSTANCE.match(instance):
+        found["CLEARSIGHT_JOB_INSTANCE"] = instance
+    if (version := image_version(image)) and version < (2, 6):
+        name = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+        found[name] = variables.get(name, "1")
+    return found
+
+
+def python_variables(
+    folder: JobFolder, user: UserEnvironment, code: str, variables: Mapping[str, str]
+) -> dict[str, str]:
+    """Return PATH, HOME and PYTHONPATH of a job. code: folder of its modules.  variables: its other ones."""
+    packages = os.pathsep.join([str(_SITE), code, str(SMDEBUG_FOLDER)])
     path = variables.get("PATH") or user.variables.get("PATH") or os.defpath
     programs = (folder.python / "bin", Path(sys.executable).parent)
-    variables |= {
+    return {
         "PATH": os.pathsep.join([*(str(program) for program in programs), path]),
         "HOME": str(folder.home),
         "PYTHONPATH": os.pathsep.join(filter(None, [packages, variables.get("PYTHONPATH", "")])),
         "PYTHONUNBUFFERED": "1",
     }
-    return variables
 
 
 def _config_paths(folder: JobFolder, ml: str) -> dict[str, str]:
@@ -174,7 +206,7 @@ def _config_paths(folder: JobFolder, ml: str) -> dict[str, str]:
     return {name: f"{ml}/input/config/{file}" for name, file in configs.items() if (files / file).is_file()}
 
 
-def image_version(request: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return the version of PyTorch in the name of the training image; None for another image."""
-    found = _IMAGE_VERSION.search(request["AlgorithmSpecification"].get("TrainingImage") or "")
+def image_version(image: str) -> tuple[int, int] | None:
+    """Return the version of PyTorch in the name of an image; None for another image."""
+    found = _IMAGE_VERSION.search(image)
     return (int(found[1]), int(found[2])) if found else None

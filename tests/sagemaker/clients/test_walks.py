@@ -66,6 +66,7 @@ def test_the_built_in_algorithm_inside_a_run(real: RealService, scenes: Path, tm
         images = [(label, path) for label in (0, 1) for path in sorted(folders[label].glob("*.jpg"))[part]]
         records = (image_record(n, [float(label)], path.read_bytes()) for n, (label, path) in enumerate(images))
         (tmp_path / f"{channel}.rec").write_bytes(record_file(records))
+    shutil.copy(next(folders[0].glob("*.jpg")), tmp_path / "photograph.jpg")
     found = walk(real, "builtin", tmp_path)
     assert found["STATUS"] == "Completed train:accuracy validation:accuracy"
     assert found["CONFIG"] == "scenes Default-Run-Group-scenes scenes-first"
@@ -73,3 +74,4 @@ def test_the_built_in_algorithm_inside_a_run(real: RealService, scenes: Path, tm
     assert found["ROWS"] == "scenes-builtin-aws-training-job scenes-first"
     assert found["WARMUP"] == "0.25 2.0"
     assert found["JOB"] == "18.0 scenes"
+    assert found["PROBABILITIES"] == "2 1.0"

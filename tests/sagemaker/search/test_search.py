@@ -125,6 +125,17 @@ def test_components_know_their_parents_and_their_job(service: LocalService, jobs
     assert names(trials, "Trial", "TrialName") == ["dogs-2-aws-trial"]
 
 
+def test_models_and_endpoints(service: LocalService) -> None:
+    container = {"Image": "1/pytorch-inference:1.9-cpu-py38", "ModelDataUrl": "s3://dogs/model.tar.gz"}
+    role = "arn:aws:iam::111122223333:role/Trainer"
+    service.call("CreateModel", ModelName="dogs", PrimaryContainer=container, ExecutionRoleArn=role)
+    for name in ("ModelName", "Model.PrimaryContainer.ModelDataUrl"):
+        expression = {"Filters": [entry(name, "Contains", "dogs")]}
+        found = service.call("Search", Resource="Model", SearchExpression=expression)
+        assert [record["Model"]["Model"]["ModelName"] for record in found["Results"]] == ["dogs"]
+    assert service.call("Search", Resource="Endpoint")["Results"] == []
+
+
 def test_suggestions_and_errors(service: LocalService, jobs: None) -> None:
     query = {"PropertyNameQuery": {"PropertyNameHint": "hyper"}}
     found = service.call("GetSearchSuggestions", Resource="TrainingJob", SuggestionQuery=query)

@@ -45,7 +45,7 @@ def test_objects_and_operations_are_on_one_port(service: LocalService, shared: P
         ("/", {"X-Amz-Target": "SageMaker.CreateLabelingJob"}, "CreateLabelingJob is an operation of SageMaker that"),
         ("/", {"X-Amz-Target": "SageMaker.Nonsense"}, "SageMaker has no operation 'Nonsense'"),
         ("/", {"X-Amz-Target": "SageMaker."}, "SageMaker has no operation ''"),
-        ("/endpoints/dogs/invocations", {"Authorization": SCOPE.format("sagemaker")}, "has no endpoint"),
+        ("/endpoints/dogs/invocations", {"Authorization": SCOPE.format("sagemaker")}, "Endpoint dogs of"),
         ("/metrics", {"Authorization": SCOPE.format("sagemaker")}, "has no sagemaker (POST /metrics)"),
     ],
 )  # fmt: skip

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -40,16 +41,18 @@ class Context:
 
 
 class HandlerFunctions:
-    """Functions of the module `entry_point` in the folder code/ of a model.
+    """Functions of the module `entry_point` in the folder of a model's code; "" for the defaults alone.
 
-    Raises whatever importing the module raises, ValueError for transform_fn beside one of the functions it replaces.
+    code: by default code/ of the model. Raises whatever importing the module raises, ValueError for transform_fn beside
+    one of the functions it replaces.
     """
 
-    def __init__(self, model_dir: Path, entry_point: str) -> None:
+    def __init__(self, model_dir: Path, entry_point: str, code: Path | None = None) -> None:
         self._model_dir = model_dir
         self._context = Context({"model_dir": str(model_dir), "gpu_id": None})
-        sys.path.insert(0, str(model_dir / "code"))
-        self._module = importlib.import_module(Path(entry_point).stem)
+        sys.path.insert(0, str(code or model_dir / "code"))
+        stem = Path(entry_point).stem
+        self._module = importlib.import_module(stem) if stem else ModuleType("defaults")
         beside = [name for name in _STEPS if hasattr(self._module, name)]
         if hasattr(self._module, "transform_fn") and beside:
             raise ValueError(

@@ -26,9 +26,9 @@ class Launch:
 
     way: how /opt/ml is shown: by an overlay over /opt, by a tmpfs there, or as a symbolic link or not at all, which
     both need nothing here.  folder: working directory, as the command sees it.
-    work: folder for mounts, with `ml`, which is shown as `opt`/ml.
+    work: folder for mounts.  ml: folder that is shown as `opt`/ml, `work`/ml where it is None.
     links: folder of channels that are shown in input/data by an overlay, "" for none; read_only: names of channels in
-    it that cannot be written to.  no_network: True for loopback alone.
+    it that cannot be written to.  no_network: True for loopback alone.  descriptors: that the command inherits.
     """
 
     command: Sequence[str]
@@ -40,12 +40,15 @@ class Launch:
     read_only: Sequence[str] = ()
     no_network: bool = False
     opt: str = "/opt"
+    ml: Path | None = None
+    descriptors: Sequence[int] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what enter_job.py reads, without the environment, which its process has."""
         values = asdict(self)
         del values["environment"]
-        return {**values, "work": str(self.work), "ml": str(self.work / "ml"), "runner": os.getpid()}
+        ml = self.ml or self.work / "ml"
+        return {**values, "work": str(self.work), "ml": str(ml), "runner": os.getpid()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +86,7 @@ class JobProcess:
                 stdin=subprocess.PIPE,
                 stdout=output_end,
                 stderr=subprocess.STDOUT,
-                pass_fds=[status_end],
+                pass_fds=[status_end, *launch.descriptors],
                 start_new_session=True,
             )
         except (OSError, ValueError):

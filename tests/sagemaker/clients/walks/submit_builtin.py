@@ -1,5 +1,6 @@
 """A notebook that trains with the built-in image-classification algorithm inside a run of an experiment."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -55,3 +56,10 @@ rows = frame.set_index("TrialComponentName")
 print("ROWS", *sorted(rows.index))
 print("WARMUP", rows.loc["scenes-first", "warmup - Last"], rows.loc["scenes-first", "warmup - Count"])
 print("JOB", rows.loc["scenes-builtin-aws-training-job", "num_layers"], *rows.loc["scenes-first", "Experiments"])
+
+predictor = estimator.deploy(initial_instance_count=1, instance_type="ml.m5.large", endpoint_name="scenes-builtin")
+photograph = (data / "photograph.jpg").read_bytes()
+probabilities = json.loads(predictor.predict(photograph, initial_args={"ContentType": "application/x-image"}))
+print()  # the SDK leaves its line of dots open
+print("PROBABILITIES", len(probabilities), round(sum(probabilities), 3))
+predictor.delete_endpoint()

@@ -1,0 +1,13 @@
+"""A service with endpoints; its supervisor is a process, so that the tests of a module share it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sagemaker.endpoints.hosted import Hosted
+from tests.sagemaker.local_service import LocalService
+
+
+@pytest.fixture(scope="module")
+def hosted(service: LocalService) -> Hosted:
+    return Hosted(service)

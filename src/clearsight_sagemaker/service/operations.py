@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clearsight_sagemaker.cloud import identities, log_events, log_groups, metrics, notifications, roles
-from clearsight_sagemaker.experiments import component_metrics, experiments, trial_components
+from clearsight_sagemaker.experiments import component_metrics, experiments, lineage, trial_components
 from clearsight_sagemaker.resources import endpoint_configs, endpoints, models, tags, training_jobs
 from clearsight_sagemaker.scaling import scalable_targets, scaling_policies
 from clearsight_sagemaker.search import search
@@ -15,6 +15,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     **experiments.OPERATIONS,
     **trial_components.OPERATIONS,
     **component_metrics.OPERATIONS,
+    **lineage.OPERATIONS,
     **search.OPERATIONS,
     **models.OPERATIONS,
     **endpoint_configs.OPERATIONS,

@@ -155,6 +155,24 @@ def test_a_trial_is_made_where_a_job_names_its_experiment_alone(service: LocalSe
     assert summary["TrialComponentName"] == "alone-aws-training-job"
 
 
+def test_artifacts_and_associations(service: LocalService, experiment: str) -> None:
+    source = {"SourceUri": "s3://dogs/matrix.json", "SourceTypes": [{"SourceIdType": "S3ETag", "Value": "1"}]}
+    arguments = {"ArtifactName": "matrix", "ArtifactType": "ConfusionMatrix", "Source": source}
+    arn = service.call("CreateArtifact", **arguments)["ArtifactArn"]
+    assert service.call("CreateArtifact", **arguments)["ArtifactArn"] == arn
+    component = service.call("DescribeTrialComponent", TrialComponentName="dogs-run")["TrialComponentArn"]
+    ends = {"SourceArn": component, "DestinationArn": arn}
+    service.call("AddAssociation", **ends, AssociationType="Produced")
+    assert "already exists" in service.error("AddAssociation", **ends)[1]
+    [found] = service.call("ListAssociations", SourceArn=component)["AssociationSummaries"]
+    assert (found["DestinationType"], found["DestinationName"]) == ("ConfusionMatrix", "matrix")
+    assert service.call("DescribeArtifact", ArtifactArn=arn)["Source"] == source
+    assert len(service.call("ListArtifacts", SourceUri="s3://dogs/matrix.json")["ArtifactSummaries"]) == 1
+    service.call("DeleteAssociation", **ends)
+    service.call("DeleteArtifact", Source=source)
+    assert service.error("DescribeArtifact", ArtifactArn=arn)[0] == "ResourceNotFound"
+
+
 def test_parts_are_deleted_from_the_inside_out(tmp_path: Path) -> None:
     with local_service(tmp_path) as service:
         service.call("CreateExperiment", ExperimentName="e")

@@ -33,14 +33,14 @@ def algorithm_of(request: Mapping[str, Any]) -> str:
 
 def algorithm_command(request: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the command that trains by a request of a built-in algorithm."""
-    attributes = {
-        entry["ChannelName"]: source["AttributeNames"]
+    manifests = {
+        entry["ChannelName"]: [source["S3Uri"].rpartition("/")[2], *source["AttributeNames"]]
         for entry in request.get("InputDataConfig") or ()
         if (source := entry["DataSource"].get("S3DataSource") or {}).get("AttributeNames")
     }
     # -P: no module of the working directory.
     words = (sys.executable, "-P", "-m", "clearsight_sagemaker.algorithms.image_classification")
-    return (*words, "--attributes", json.dumps(attributes))
+    return (*words, "--manifests", json.dumps(manifests))
 
 
 def algorithm_python_path(user: Mapping[str, str]) -> str:

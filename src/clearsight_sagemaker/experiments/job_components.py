@@ -49,8 +49,13 @@ def add_job_component(state: ServiceState, kind: str, job: str, request: Mapping
         "source": {"SourceArn": state.account.arn(kind, job), "SourceType": _SOURCES[kind]},
         "job": {"kind": kind, "name": job},
         "trials": [trial] if trial else [],
+        "arn": state.account.arn(TRIAL_COMPONENT, name),
     }
     _add(state, TRIAL_COMPONENT, name, document)
+    stored = state.table.get(TRIAL_COMPONENT, name)
+    if stored is not None and stored.document.get("job", {}) is None:  # of a job of this name that was deleted
+        (state.home.component_metrics / f"{name}.jsonl").unlink(missing_ok=True)
+        state.table.change(TRIAL_COMPONENT, name, lambda row: replace(row, document=document))
 
 
 def keep_job_facts(state: ServiceState, kind: str, job: str) -> None:
@@ -120,6 +125,6 @@ def _name(job: str, kind: str) -> str:
 
 
 def _add(state: ServiceState, kind: str, name: str, document: dict[str, Any]) -> None:
-    document = {**document, "arn": state.account.arn(kind, name)}
+    document = {"arn": state.account.arn(kind, name), **document}
     with contextlib.suppress(ResourceExists):  # a service that was killed has stored it
         state.table.add(Resource(kind=kind, name=name, status="Created", document=document))

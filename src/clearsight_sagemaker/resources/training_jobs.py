@@ -118,6 +118,10 @@ def update_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict
         text = f"The request was rejected because the training job is in status {resource.status}."
         raise validation_error(text)
 
+    address = request.get("ProfilerConfig", {}).get("S3OutputPath")
+    if address not in (None, profiler_address := _profiler_address(resource)) and profiler_address:
+        raise validation_error(f"S3OutputPath of the profiler cannot be changed: it is {profiler_address}.")
+
     def changed(row: Resource) -> Resource:
         before = row.document["request"]
         after = dict(before)
@@ -156,6 +160,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("sagemaker", "StopTrainingJob"): stop_training_job,
     ("sagemaker", "UpdateTrainingJob"): update_training_job,
 }
+
+
+def _profiler_address(resource: Resource) -> str:
+    """Return S3OutputPath of a job's profiler, "" where it has none."""
+    return str((resource.document["request"].get("ProfilerConfig") or {}).get("S3OutputPath", ""))
 
 
 def _job(state: ServiceState, name: str) -> Resource:

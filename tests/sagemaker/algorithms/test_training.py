@@ -43,7 +43,7 @@ def test_record_files_are_class_folders(scenes: Path, tmp_path: Path) -> None:
         records = (image_record(n, [float(label)], path.read_bytes()) for n, (label, path) in enumerate(images))
         (tmp_path / channel).mkdir()
         (tmp_path / channel / "images.rec").write_bytes(record_file(records))
-    counts = ChannelImages(folder=tmp_path, classes=6, attributes={}).write(tmp_path / "images")
+    counts = ChannelImages(folder=tmp_path, classes=6, manifests={}).write(tmp_path / "images")
     assert counts == {"train": 4, "validation": 2}
     written = [path.read_bytes() for path in sorted((tmp_path / "images" / "train").rglob("*.jpg"))]
     assert written == [path.read_bytes() for _, path in photographs(scenes, 0, 2)]
@@ -125,7 +125,7 @@ def test_the_reason_of_a_failure_has_the_form_of_the_algorithm(job: JobRun) -> N
 def test_channels_that_cannot_be_trained_on(tmp_path: Path, files: dict[str, str], problem: str) -> None:
     write(tmp_path, files)
     with pytest.raises(BadData) as found:
-        ChannelImages(folder=tmp_path, classes=6, attributes={}).write(tmp_path / "images")
+        ChannelImages(folder=tmp_path, classes=6, manifests={}).write(tmp_path / "images")
     assert problem in str(found.value)
 
 
@@ -134,8 +134,8 @@ def test_an_augmented_manifest(tmp_path: Path) -> None:
     manifest = "\n".join(json.dumps(row) for row in rows)
     images = {f"{channel}/dogs/{n}.jpg": "" for channel in ("train", "validation") for n in range(3)}
     write(tmp_path, {"train/all.manifest": manifest, "validation/all.manifest": manifest, **images})
-    attributes = {name: ["source-ref", "class"] for name in ("train", "validation")}
-    counts = ChannelImages(folder=tmp_path, classes=2, attributes=attributes).write(tmp_path / "images")
+    manifests = {name: ["all.manifest", "source-ref", "class"] for name in ("train", "validation")}
+    counts = ChannelImages(folder=tmp_path, classes=2, manifests=manifests).write(tmp_path / "images")
     assert counts == {"train": 3, "validation": 3}
     assert [path.name for path in sorted((tmp_path / "images" / "train" / "0").iterdir())] == [
         "00000000.jpg", "00000002.jpg"

@@ -146,6 +146,9 @@ def test_a_job_has_a_component_in_its_trial(service: LocalService, experiment: s
     service.call("DeleteTrainingJob", TrainingJobName="tracked")
     later = service.call("DescribeTrialComponent", TrialComponentName="tracked-aws-training-job")
     assert later | {"LastModifiedTime": 0} == found | {"LastModifiedTime": 0}
+    service.create_job("tracked", HyperParameters={"lr": "0.25"})
+    again = service.call("DescribeTrialComponent", TrialComponentName="tracked-aws-training-job")
+    assert again["Parameters"]["lr"] == {"NumberValue": 0.25}
 
 
 def test_a_trial_is_made_where_a_job_names_its_experiment_alone(service: LocalService, experiment: str) -> None:

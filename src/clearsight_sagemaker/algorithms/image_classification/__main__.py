@@ -38,7 +38,11 @@ def main() -> int:
     """Train, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m clearsight_sagemaker.algorithms.image_classification")
     parser.add_argument(
-        "--attributes", type=json.loads, default={}, metavar="JSON", help="AttributeNames of channels by their names"
+        "--manifests",
+        type=json.loads,
+        default={},
+        metavar="JSON",
+        help="augmented manifest of a channel, by its name: the file, the attribute of the image, that of the label",
     )
     arguments = parser.parse_args()
     ml = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
@@ -47,7 +51,7 @@ def main() -> int:
     try:
         # In a thread, where clearsight leaves SIGTERM alone: its own handling of it leaves no model behind.
         with ThreadPoolExecutor(1) as thread:
-            run = thread.submit(_train, ml, arguments.attributes, _paths(os.environ), stop).result()
+            run = thread.submit(_train, ml, arguments.manifests, _paths(os.environ), stop).result()
     except ClearsightError as error:
         text = f"ClientError: {_sentence(error)}"
         (ml / "output" / "failure").write_text(text, encoding="utf-8")
@@ -60,7 +64,7 @@ def main() -> int:
     return 0
 
 
-def _train(ml: Path, attributes: Mapping[str, Sequence[str]], paths: Paths, stop: threading.Event) -> Run:
+def _train(ml: Path, manifests: Mapping[str, Sequence[str]], paths: Paths, stop: threading.Event) -> Run:
     """Train on the channels, and put the model into its folder. Raises ClearsightError."""
     hyperparameters = AlgorithmHyperparameters.of(read_json(ml / "input" / "config" / "hyperparameters.json"))
     log_line(f"Final configuration: {json.dumps(hyperparameters.model_dump(mode='json'))}")
@@ -68,7 +72,7 @@ def _train(ml: Path, attributes: Mapping[str, Sequence[str]], paths: Paths, stop
     for remark in hyperparameters.remarks():
         log_line(remark)
     data = ml / "output" / "images"
-    channels = ChannelImages(folder=ml / "input" / "data", classes=hyperparameters.num_classes, attributes=attributes)
+    channels = ChannelImages(folder=ml / "input" / "data", classes=hyperparameters.num_classes, manifests=manifests)
     counts = channels.write(data)
     if counts["train"] != hyperparameters.num_training_samples:
         expected = hyperparameters.num_training_samples

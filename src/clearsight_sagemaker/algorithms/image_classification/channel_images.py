@@ -31,11 +31,14 @@ class _LabelledImage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChannelImages:
-    """Channels of a job. folder: input/data.  attributes: AttributeNames by channel.  classes: their number."""
+    """Channels of a job. folder: input/data.  classes: their number.
+
+    manifests: by channel, the file of an augmented manifest and its AttributeNames, of the image and of the label.
+    """
 
     folder: Path
     classes: int
-    attributes: Mapping[str, Sequence[str]]
+    manifests: Mapping[str, Sequence[str]]
 
     def write(self, target: Path) -> dict[str, int]:
         """Write the images of all channels below a new folder; return the number of images by channel.
@@ -61,11 +64,10 @@ class ChannelImages:
             return (image for path in records for image in _of_records(path))
         if lists.is_dir():
             return (image for path in sorted(lists.rglob("*.lst")) for image in _of_list(path, folder))
-        if len(self.attributes.get(channel, ())) == 2:
-            source, label = self.attributes[channel]
-            manifests = [path for path in sorted(folder.iterdir()) if path.is_file()]
-            return (image for path in manifests for image in _of_manifest(path, folder, source, label))
-        problem = f"it has no .rec files, there is no channel {channel}_lst, and no AttributeNames name two attributes"
+        if len(self.manifests.get(channel, ())) == 3:
+            name, source, label = self.manifests[channel]
+            return _of_manifest(folder / name, folder, source, label)
+        problem = f"it has no .rec files, there is no channel {channel}_lst, and no AttributeNames of a manifest"
         raise BadData(f"channel {channel}", problem, fix="Use RecordIO, or images with a list.")
 
     def _put(self, image: _LabelledImage, folder: Path, number: int) -> None:

@@ -1,10 +1,12 @@
-"""The local SageMaker service: seconds of a training job, milliseconds of operations, objects per second.
+"""The local SageMaker service: seconds of a training job and an endpoint, milliseconds of operations and invocations.
 
     python benchmarks/sagemaker_service.py [--jobs 5] [--requests 300]
 
 boto3 sends every request, from one thread, to a service that `clearsight sagemaker start` would start. The script of a
 job prints a line and ends, so that its time is that of the service: archive, process, /opt/ml, model, status. The log
 is asked for every 50 ms, and the status too: what the SDK adds by its sleeps is not part of it.
+The handler of the endpoint returns its own time, which is taken off the time that a client waits: the rest is what
+boto3, the service and the model server add. The bundle is a network of 32 x 32 pixels with an ONNX file.
 """
 
 from __future__ import annotations
@@ -25,12 +27,21 @@ from botocore.exceptions import ClientError
 from measured import machine, shared, spread
 
 from clearsight.core.machine import process_ended
+from clearsight.testing.mean_colour import make_bundle
 from clearsight_sagemaker.service.lifecycle import start_service, stop_service
 from clearsight_sagemaker.service.server import ServiceOptions
 from clearsight_sagemaker.state.home import ServiceHome
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 POLL_SECONDS = 0.05
+TIMED = """
+import time
+def model_fn(model_dir): return None
+def transform_fn(model, body, content_type, accept):
+    started = time.perf_counter()
+    total = sum(body[:1000])
+    return repr(time.perf_counter() - started)
+"""
 
 
 def main() -> None:
@@ -67,6 +78,44 @@ def measure(url: str, jobs: int, requests: int) -> None:
     report(f"PutObject of {len(photo)} bytes", requests, lambda: s3.put_object(Bucket="bench", Key="a", Body=photo))
     report("GetObject of it", requests, lambda: s3.get_object(Bucket="bench", Key="a")["Body"].read())
     report("ListObjectsV2", requests, lambda: s3.list_objects_v2(Bucket="bench"))
+    measure_endpoints(url, requests, photo)
+
+
+def measure_endpoints(url: str, requests: int, photo: bytes) -> None:
+    """Print the seconds that an endpoint takes to come into service, and what an invocation adds."""
+    s3, sagemaker, runtime = (client(name, url) for name in ("s3", "sagemaker", "sagemaker-runtime"))
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = make_bundle(Path(folder) / "bundle")
+        s3.upload_file(str(bundle.pack(Path(folder) / "model.tar.gz")), "bench", "bundle.tar.gz")
+    s3.put_object(Bucket="bench", Key="timed.tar.gz", Body=source("code/inference.py", TIMED))
+    seconds = [endpoint_seconds(f"bundle-{number}", "bundle", sagemaker) for number in range(5)]
+    print(f"CreateEndpoint of a bundle to InService: {spread(seconds, 2)} s; aim 10")
+    endpoint_seconds("timed", "timed", sagemaker)
+    added = []
+    for _ in range(requests + 1):
+        started = time.perf_counter()
+        response = runtime.invoke_endpoint(EndpointName="timed", ContentType="image/jpeg", Body=photo)
+        handler = float(response["Body"].read())
+        added.append(1000 * (time.perf_counter() - started - handler))
+    show("InvokeEndpoint beyond the handler's own time", added[1:], "; aim 5 ms at p50")
+    for name in [f"bundle-{number}" for number in range(5)] + ["timed"]:
+        sagemaker.delete_endpoint(EndpointName=name)
+
+
+def endpoint_seconds(name: str, data: str, sagemaker: Any) -> float:
+    """Create an endpoint; return the seconds until it is in service."""
+    container = {"Image": "pytorch-inference:1.9-cpu-py38", "ModelDataUrl": f"s3://bench/{data}.tar.gz"}
+    role = "arn:aws:iam::111122223333:role/Trainer"
+    sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=role)
+    variant = {"VariantName": "A", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    started = time.perf_counter()
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    while (found := sagemaker.describe_endpoint(EndpointName=name))["EndpointStatus"] == "Creating":
+        time.sleep(POLL_SECONDS)
+    if found["EndpointStatus"] != "InService":
+        raise RuntimeError(f"{name}: {found['EndpointStatus']}: {found.get('FailureReason')}")
+    return time.perf_counter() - started
 
 
 def client(name: str, url: str) -> Any:
@@ -74,13 +123,13 @@ def client(name: str, url: str) -> Any:
     return boto3.client(name, endpoint_url=url, region_name="us-east-1", **keys)
 
 
-def source() -> bytes:
-    """Return the archive of a script that prints a line."""
-    body, script = io.BytesIO(), b"print('the first line', flush=True)\n"
+def source(name: str = "train.py", script: str = "print('the first line', flush=True)\n") -> bytes:
+    """Return the archive of a script."""
+    body = io.BytesIO()
     with tarfile.open(fileobj=body, mode="w:gz") as archive:
-        info = tarfile.TarInfo("train.py")
+        info = tarfile.TarInfo(name)
         info.size = len(script)
-        archive.addfile(info, io.BytesIO(script))
+        archive.addfile(info, io.BytesIO(script.encode()))
     return body.getvalue()
 
 
@@ -131,11 +180,14 @@ def report(name: str, count: int, call: Callable[[], object]) -> None:
         started = time.perf_counter()
         call()
         milliseconds.append(1000 * (time.perf_counter() - started))
-    cuts = statistics.quantiles(milliseconds, n=100)
-    most = max(milliseconds)
-    print(
-        f"{name}: p50 {statistics.median(milliseconds):.1f} ms, p99 {cuts[98]:.1f} ms, most {most:.1f} ms (n={count})"
-    )
+    show(name, milliseconds)
+
+
+def show(name: str, milliseconds: list[float], aim: str = "") -> None:
+    """Print p50 and p99 of times."""
+    p99 = statistics.quantiles(milliseconds, n=100)[98]
+    times = f"p50 {statistics.median(milliseconds):.1f} ms, p99 {p99:.1f} ms, most {max(milliseconds):.1f} ms"
+    print(f"{name}: {times} (n={len(milliseconds)}){aim}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clearsight.serving.data_capture import CapturedBody, CaptureOptions, captured_line
+from clearsight_sagemaker.training.failure import JobFailed
 from clearsight_sagemaker.training.objects import STORE_ERRORS, Objects, join_uri
 
 LOG = logging.getLogger("clearsight.sagemaker")
@@ -70,7 +71,7 @@ class CapturedRequests:
             try:
                 with self.objects.writing(uri) as file:
                     file.write("".join(f"{text}\n" for text in texts).encode())
-            except STORE_ERRORS as error:
+            except (*STORE_ERRORS, JobFailed) as error:
                 LOG.warning("data capture: %d requests cannot be written to %s (%s)", len(texts), prefix, error)
 
 

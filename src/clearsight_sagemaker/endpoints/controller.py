@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import sys
 import threading
 import time
@@ -102,7 +103,7 @@ class EndpointController:
                 try:
                     active = self._round(processes)
                     self._each_round()
-                except (ClearsightError, OSError, SQLAlchemyError) as error:  # a full disk, a supervisor that is gone
+                except (ClearsightError, OSError, SQLAlchemyError, sqlite3.Error) as error:  # a full disk, and the like
                     LOG.error("endpoints: %s", error)
                 self._wake.wait(_ACTIVE_SECONDS if active else _IDLE_SECONDS)
 
@@ -131,12 +132,12 @@ class EndpointController:
             if job is None or (job.target != "running" and job.state.status.ended):
                 self._start(name, document, processes)
         if row.status in CHANGING:
-            document = self._settle(row, document, jobs)
+            document = self._finish_change(row, document, jobs)
         self._route(row, document)
         numbers = {part.number for part in document.deployments}
         return {name.process: name for name in names if name.deployment in numbers}
 
-    def _settle(self, row: Resource, document: EndpointDocument, jobs: Mapping[str, Job]) -> EndpointDocument:
+    def _finish_change(self, row: Resource, document: EndpointDocument, jobs: Mapping[str, Job]) -> EndpointDocument:
         """Let the target serve once all of its model servers do, or give it up; return the document."""
         target = document.deployment(document.target)
         if target is None:

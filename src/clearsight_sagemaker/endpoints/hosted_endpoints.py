@@ -19,7 +19,8 @@ from clearsight_sagemaker.training.objects import Objects
 
 LOG = logging.getLogger("clearsight.sagemaker")
 
-_RECORD_SECONDS = 2.0  # between writings of metrics and captured requests
+_CAPTURE_SECONDS = 2.0  # between writings of captured requests
+_METRIC_SECONDS = 20.0  # between writings of metrics; whoever reads them has them written first
 _SCALE_SECONDS = 5.0
 
 
@@ -37,7 +38,8 @@ class HostedEndpoints:
     asynchronous: AsyncInvocations = field(init=False)
     _controller: EndpointController | None = None
     _scale: Callable[[], None] = lambda: None
-    _next_record: float = 0.0
+    _next_capture: float = 0.0
+    _next_metrics: float = 0.0
     _next_scale: float = 0.0
 
     def __post_init__(self) -> None:
@@ -77,9 +79,12 @@ class HostedEndpoints:
 
     def _each_round(self) -> None:
         now = time.monotonic()
-        if now >= self._next_record:
-            self._next_record = now + _RECORD_SECONDS
-            self.flush()
+        if now >= self._next_capture:
+            self._next_capture = now + _CAPTURE_SECONDS
+            self.captured.flush()
+        if now >= self._next_metrics:
+            self._next_metrics = now + _METRIC_SECONDS
+            self.metrics.flush()
         if now >= self._next_scale:
             self._next_scale = now + _SCALE_SECONDS
             self._scale()

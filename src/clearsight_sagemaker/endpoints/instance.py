@@ -80,18 +80,19 @@ class Instance:
         status = self._listening()
         async with asyncio.timeout(seconds):
             reader, writer = await self._connection(status)
+            is_whole = False
             try:
                 writer.write(_head(request, status.token))
                 writer.write(request.body)
                 await writer.drain()
                 result = await _read_result(reader)
+                is_whole = True
             except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
                 self._status = None
-                writer.transport.abort()
                 raise InstanceUnavailable(f"the model server has ended ({type(error).__name__})", sent=True) from None
-            except BaseException:  # the client has left, or the time is over: the rest of the response is in there
-                writer.transport.abort()
-                raise
+            finally:
+                if not is_whole:  # the rest of the response would be taken for that of the next request
+                    writer.transport.abort()
         if len(self._idle) < _MOST_IDLE and self._loop is asyncio.get_running_loop():
             self._idle.append((reader, writer))
         else:
@@ -181,4 +182,4 @@ async def _read_result(reader: asyncio.StreamReader) -> InvocationResult:
     if not 0 <= length <= _MOST_BYTES:
         raise ValueError(f"a response of {length} bytes")
     body = await reader.readexactly(length) if length else b""
-    return InvocationResult(int(first.split()[1]), body, headers.get("content-type", ""))
+    return InvocationResult(int(first.partition(" ")[2][:3]), body, headers.get("content-type", ""))

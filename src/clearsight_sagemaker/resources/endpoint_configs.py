@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ ENDPOINT_CONFIG = "endpoint-config"
 # What needs other software than is here; without an error the endpoint would silently be another one.
 _REFUSED = ("ExplainerConfig", "ShadowProductionVariants", "CrossRegionTrafficConfig")
 _REFUSED_OF_VARIANT = ("InstancePools", "CapacityReservationConfig", "AcceleratorPartitionLayouts")
+_ADDRESS = re.compile("s3://[^/]+")
 _MOST_INSTANCES = 64  # of a variant: each is a process on this machine
 
 
@@ -118,6 +120,7 @@ def _check(state: ServiceState, request: Mapping[str, Any]) -> None:
     for name in _REFUSED:
         if request.get(name):
             raise validation_error(f"The local service has no endpoints with {name}. Leave it out.")
+    _check_addresses(request)
     variants = request["ProductionVariants"]
     name, count = Counter(variant["VariantName"] for variant in variants).most_common(1)[0]
     if count > 1:
@@ -130,6 +133,17 @@ def _check(state: ServiceState, request: Mapping[str, Any]) -> None:
     for member in ("DataCaptureConfig", "AsyncInferenceConfig"):
         if serverless and member in request:
             raise validation_error(f"{member} is not supported for serverless endpoints (variant {serverless[0]}).")
+
+
+def _check_addresses(request: Mapping[str, Any]) -> None:
+    output = request.get("AsyncInferenceConfig", {}).get("OutputConfig", {})
+    addresses = {
+        "DestinationS3Uri": request.get("DataCaptureConfig", {}).get("DestinationS3Uri"),
+        **{name: output.get(name) for name in ("S3OutputPath", "S3FailurePath")},
+    }
+    for name, address in addresses.items():
+        if address and not _ADDRESS.match(address):
+            raise validation_error(f"{name} {address!r} must be an address s3://BUCKET/PREFIX.")
 
 
 def _check_variant(state: ServiceState, variant: Mapping[str, Any]) -> None:

@@ -43,7 +43,7 @@ class ServiceState:
 
     @property
     def service_facts(self) -> dict[str, Any]:
-        """What processes of jobs and of models read from service.json."""
+        """Facts about the service for the processes of jobs and of models, which read them from service.json."""
         account = self.account
         return {
             "region": account.region,

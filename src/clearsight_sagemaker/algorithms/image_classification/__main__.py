@@ -71,6 +71,8 @@ def _train(ml: Path, manifests: Mapping[str, Sequence[str]], paths: Paths, stop:
     recipe = hyperparameters.recipe(weights=_earlier_model(ml))
     for remark in hyperparameters.remarks():
         log_line(remark)
+    if (ml / "input" / "config" / "checkpointconfig.json").is_file():
+        log_line("CheckpointConfig has no effect here: a job that is started again begins anew.")
     data = ml / "output" / "images"
     channels = ChannelImages(folder=ml / "input" / "data", classes=hyperparameters.num_classes, manifests=manifests)
     counts = channels.write(data)

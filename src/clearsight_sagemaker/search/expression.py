@@ -21,7 +21,6 @@ _ORDERS: dict[str, Callable[[float, float], bool]] = {
     "LessThanOrEqualTo": lambda found, asked: found <= asked,
 }
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _EXISTENCE = ("Exists", "NotExists")
 
 

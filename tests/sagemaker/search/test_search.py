@@ -141,6 +141,12 @@ def test_suggestions_and_errors(service: LocalService, jobs: None) -> None:
     found = service.call("GetSearchSuggestions", Resource="TrainingJob", SuggestionQuery=query)
     assert found["PropertyNameSuggestions"] == [{"PropertyName": "HyperParameters.lr"}]
     assert "cannot search FeatureGroup" in service.error("Search", Resource="FeatureGroup")[1]
+    expression: dict[str, Any] = {"Filters": [entry("TrainingJobName", "Exists")]}
+    for depth, text in ((25, "more than 20 SubExpressions"), (400, "nested too deeply")):
+        deep = expression
+        for _ in range(depth):
+            deep = {"SubExpressions": [deep]}
+        assert text in service.error("Search", Resource="TrainingJob", SearchExpression=deep)[1]
     for filters, text in (([entry("TrainingJobName")], "needs a Value"), ([entry("a", "Exists", "b")], "takes no")):
         message = service.error("Search", Resource="TrainingJob", SearchExpression={"Filters": filters})[1]
         assert text in message

@@ -116,7 +116,7 @@ class JobQueue:
             return self._table.change(self.kind, resource.name, changed) or resource
 
     def stop(self, name: str, message: str = "") -> None:
-        """Ask a job to stop, with a message for its status ("" for the usual one). One that waits for its turn ends at once."""
+        """Ask a job to stop; one that waits for its turn ends at once. message: of its status, "" for the usual one."""
         with self._lock:
             folder, resource = self.folder(name), self._table.get(self.kind, name)
             folder.stop_file.touch()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from clearsight.core.errors import BadValue, ClearsightError
 from clearsight.core.machine import cores
+from clearsight_sagemaker.algorithms.built_in_algorithms import built_in_algorithm
 from clearsight_sagemaker.hosting.container_definition import ContainerDefinition
 from clearsight_sagemaker.hosting.model_files import ModelFiles
 from clearsight_sagemaker.hosting.worker import InvocationResult, Worker, WorkerEnded, WorkerSettings, product_python
@@ -175,6 +176,7 @@ class ModelServer:
             code=files.code,
             program=files.program,
             is_bundle=files.is_bundle,
+            is_algorithm=bool(built_in_algorithm(files.container.image)),
             threads=max(1, cores() // self.workers),
         )
         python = product_python() if files.is_bundle else str(files.folder.python / "bin" / "python")

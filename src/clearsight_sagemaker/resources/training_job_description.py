@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from clearsight_sagemaker.jobs.progress import JobProgress, RuleStatus
@@ -98,6 +99,8 @@ def _rules(
     for configuration in configurations:
         name = configuration["RuleConfigurationName"]
         status = progress.rules.get((kind == "Profiler", name)) or _missing_status(progress, resource)
+        if status.status == "InProgress" and progress.status == "Stopping":
+            status = replace(status, status="Stopping", time=progress.transitions[-1].start)
         statuses.append(
             {
                 "RuleConfigurationName": name,
@@ -117,6 +120,8 @@ def _missing_status(progress: JobProgress, resource: Resource) -> RuleStatus:
     """Return the status of a rule of which no event has come."""
     if not progress.ended:
         return RuleStatus(status="InProgress", details="", time=resource.created)
+    if progress.status == "Stopped":
+        return RuleStatus(status="Stopped", details="", time=progress.modified)
     details = "InternalServerError: the job ended before the rule was evaluated."
     return RuleStatus(status="Error", details=details, time=progress.modified)
 

@@ -37,6 +37,7 @@ from clearsight_sagemaker.state.resource_table import ResourceTable
 from clearsight_sagemaker.state.service_state import PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB, ServiceState
 from clearsight_sagemaker.training.objects import JobObjects, Objects
 from clearsight_sagemaker.training.remote_objects import RemoteObjects
+from clearsight_sagemaker.tuning.controller import tuning_controller
 
 LOG = logging.getLogger("clearsight.sagemaker")
 
@@ -162,7 +163,8 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
     )
     state.endpoints.start(settings, notify=partial(send, state), scale=partial(scale_variants, state))
     try:
-        yield state
+        with tuning_controller(state):
+            yield state
     finally:
         state.endpoints.close()
         for queue in queues.values():

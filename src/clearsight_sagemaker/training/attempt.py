@@ -8,14 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from clearsight.core.secrets import redact
+from clearsight_sagemaker.algorithms.built_in_algorithms import algorithm_python_path
 from clearsight_sagemaker.training.channels import Channel, Downloader, channels_of
 from clearsight_sagemaker.training.container_files import SyncedFolder, synced_folders, write_container_files
 from clearsight_sagemaker.training.environment import gpus, platform_variables, toolkit_variables
 from clearsight_sagemaker.training.failure import (
     Interrupted,
     JobFailed,
+    algorithm_error,
     client_error,
     container_error,
     error_text,
@@ -23,13 +26,12 @@ from clearsight_sagemaker.training.failure import (
 )
 from clearsight_sagemaker.training.folder_sync import FolderSync, SyncThread
 from clearsight_sagemaker.training.hyperparameters import Hyperparameters
+from clearsight_sagemaker.training.job_profiler import JobProfiler
 from clearsight_sagemaker.training.job_python import PipSettings, create_python, install_package
 from clearsight_sagemaker.training.metric_definitions import MetricReader
-from clearsight_sagemaker.training.objects import join_uri
 from clearsight_sagemaker.training.processes.job_context import JobContext, RunEnd, TimeLimits
 from clearsight_sagemaker.training.processes.job_process import JobProcess, Launch, Outcome
 from clearsight_sagemaker.training.processes.namespaces import ml_link, remove_work
-from clearsight_sagemaker.training.processes.system_metrics import SystemMetrics
 from clearsight_sagemaker.training.user_code import UserCode, fetch_code, make_executable
 
 _KILLED = "its processes were killed by something outside the job, such as the system where memory runs short"
@@ -107,6 +109,8 @@ class JobAttempt:
             create_python(folder.python, None, pip)
         if is_python and (code / "setup.py").is_file():
             context.log.write(*install_package(folder.python / "bin" / "python", code, variables))
+        if self.code.is_built_in:  # with the packages of this process, and without what changes users' scripts
+            variables["PYTHONPATH"] = algorithm_python_path(context.user.variables)
         if self.code.program:
             make_executable(code / self.code.program)
             variables |= toolkit_variables(context.request, self.hyperparameters, self.code, self.channels, context.ml)
@@ -117,8 +121,11 @@ class JobAttempt:
         """Return the environment of the script, once the attempt is prepared."""
         return self._variables
 
-    def run(self, limits: TimeLimits) -> RunEnd:
-        """Run the script to its end. Raises JobFailed, Interrupted, and OSError or S3Error for its uploads."""
+    def run(self, limits: TimeLimits, on_request: Callable[[Mapping[str, Any]], None] = lambda request: None) -> RunEnd:
+        """Run the script to its end. Raises JobFailed, Interrupted, and OSError or S3Error for its uploads.
+
+        on_request: called with the request where UpdateTrainingJob changes it meanwhile.
+        """
         context, folder = self.context, self.context.folder
         command = self.code.script_command(folder.ml / "code", self.hyperparameters.arguments(), gpus())
         launch = Launch(
@@ -135,30 +142,19 @@ class JobAttempt:
             self._log_command(command)
         with ExitStack() as stack:
             stack.enter_context(ml_link(folder.ml, context.support))
-            for stop in self._start_uploads():
-                stack.callback(stop)
+            profiler = JobProfiler(context.folder, context.objects, context.events, context.log, context.ml)
+            profiler.start(context.request)
+            stack.callback(profiler.stop)
+            if self._syncs:
+                stack.callback(SyncThread(list(self._syncs.values()), context.log.write).stop)
             try:
                 process = JobProcess.start(launch, context.log, self.metrics.read)
             except (OSError, ValueError) as error:  # ValueError: a character that no variable can hold
                 raise client_error(f"the command of the job cannot be started: {error}.") from None
-            reason = context.watch(process, limits, "training job")
+            reason = context.watch(process, limits, "training job", lambda: profiler.check(on_request))
             outcome = process.outcome()
         self._finish_uploads()
         return self._end(reason, outcome, command, process)
-
-    def _start_uploads(self) -> list[Callable[[], None]]:
-        """Start what goes on beside the script; return the functions that end it."""
-        context, request = self.context, self.context.request
-        stops = []
-        if self._syncs:
-            stops.append(SyncThread(list(self._syncs.values()), context.log.write).stop)
-        profiler = request.get("ProfilerConfig") or {}
-        if profiler.get("S3OutputPath") and not profiler.get("DisableProfiler"):
-            milliseconds = int(profiler.get("ProfilingIntervalInMilliseconds") or 500)
-            uri = join_uri(profiler["S3OutputPath"], request["TrainingJobName"], "profiler-output")
-            context.events.append("profiling", status="Enabled", uri=uri, milliseconds=milliseconds)
-            stops.append(SystemMetrics(uri, milliseconds / 1000, context.objects, context.log.write).stop)
-        return stops
 
     def _finish_uploads(self) -> None:
         for sync in self._syncs.values():
@@ -188,6 +184,8 @@ class JobAttempt:
         text = _failure_text(self.context.folder.ml / "output" / "failure")
         if self.code.program and not text:
             return script_error(command, exit_code, lines)
+        if self.code.is_built_in and text:
+            return algorithm_error(text, exit_code)
         return container_error(text or error_text(lines), exit_code)
 
     def _log_command(self, command: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from clearsight_sagemaker.algorithms.built_in_algorithms import algorithm_of
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import JobFailed, client_error, download_error
 from clearsight_sagemaker.training.objects import Objects, split_uri
@@ -252,4 +253,7 @@ def _safe(name: str, channel: Channel) -> str:
 def channels_of(request: Mapping[str, Any]) -> list[Channel]:
     """Return the channels of a request. Raises JobFailed for one that is not supported."""
     default = request["AlgorithmSpecification"].get("TrainingInputMode", "File")
-    return [Channel.of(entry, default) for entry in request.get("InputDataConfig") or ()]
+    entries = request.get("InputDataConfig") or ()
+    if algorithm_of(request):  # built-in algorithms read files, whatever the mode
+        return [Channel.of({**entry, "InputMode": "File"}, "File") for entry in entries]
+    return [Channel.of(entry, default) for entry in entries]

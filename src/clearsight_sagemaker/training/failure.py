@@ -93,6 +93,12 @@ def container_error(text: str, exit_code: int) -> JobFailed:
     return JobFailed(head + text.strip()[: MOST_REASON - len(head) - len(suffix)] + suffix, exit_code)
 
 
+def algorithm_error(text: str, exit_code: int) -> JobFailed:
+    """Return the failure of a built-in algorithm. text: with its own prefix, such as "ClientError: "."""
+    suffix = f", exit code: {exit_code}"
+    return JobFailed(text.strip()[: MOST_REASON - len(suffix)] + suffix, exit_code)
+
+
 def error_text(lines: Sequence[str]) -> str:
     """Return the last traceback in the lines up to its message, else the last lines that are not blank."""
     text = [line.rstrip() for line in lines if line.strip()]

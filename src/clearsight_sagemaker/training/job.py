@@ -63,6 +63,7 @@ class JobSequence:
     def __init__(self, context: JobContext) -> None:
         self._context, self._events = context, context.events
         self._rules = JobRules(context.folder, context.request, context.events, context.log)
+        self._is_stopped = False  # by the user
         self._restarts = sum(event.get("secondary") == "Restarting" for event in context.events.previous)
         self._seconds = training_seconds(context.events.previous)  # of earlier attempts
         starts = [event["time"] for event in context.events.previous[:1]]
@@ -82,7 +83,8 @@ class JobSequence:
         if self._context.log.lost:
             self._context.log.write(f"{self._context.log.lost} lines are missing: the disk was full.")
         self._events.append("finished", status=status)
-        self._rules.report()  # as in SageMaker, where verdicts come after the end of training
+        # As in SageMaker, where verdicts come after the end of training.
+        self._rules.report(is_stopped=self._is_stopped)
         remove_work(self._context.folder.work)
         return status
 
@@ -104,7 +106,7 @@ class JobSequence:
             start = time.monotonic()
             self._rules.start(self._context.support, attempt.variables, self._context.user.variables)
             try:
-                return attempt.run(self._limits())
+                return attempt.run(self._limits(), self._rules.update)
             except Interrupted as error:
                 self._rules.stop()
                 self._seconds += time.monotonic() - start
@@ -132,7 +134,7 @@ class JobSequence:
 
     def _finish(self, end: RunEnd, *, uploads: bool = True) -> str:
         """Upload the results, write the last events of a job that did not fail, and return its status."""
-        context = self._context
+        context, self._is_stopped = self._context, end is RunEnd.STOPPED
         if uploads:
             self._events.status("Uploading", "Uploading generated training model")
             self._write_end_marker()

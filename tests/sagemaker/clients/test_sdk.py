@@ -107,3 +107,40 @@ def test_descriptions_have_the_shapes_of_the_sdks_own_classes(clients: Clients) 
         "ENDED wait Stopped 1",
         "LISTED 3",
     ]
+
+
+PROFILER = """
+import sagemaker
+from sagemaker.debugger import FrameworkProfile, ProfilerRule, rule_configs
+from sagemaker.pytorch import PyTorch
+
+open("train.py", "w").write("print('never run')")
+estimator = PyTorch(
+    entry_point="train.py", role=sagemaker.get_execution_role(), framework_version="1.9", py_version="py38",
+    instance_count=1, instance_type="ml.g4dn.xlarge", hyperparameters={"script": "wait"},
+)
+estimator.fit(wait=False, job_name="profiled")
+
+def show(word):
+    job = estimator.latest_training_job.describe()
+    rules = [rule["RuleConfigurationName"] for rule in job.get("ProfilerRuleConfigurations", [])]
+    print(word, job["ProfilingStatus"], job["ProfilerConfig"].get("ProfilingIntervalInMilliseconds"), *rules)
+
+estimator.disable_profiling()
+show("DISABLED")
+estimator.enable_default_profiling()
+show("ENABLED")
+rule = ProfilerRule.sagemaker(rule_configs.ProfilerReport(), name="Report")
+estimator.update_profiler(
+    rules=[rule], system_monitor_interval_millis=100, framework_profile_params=FrameworkProfile(num_steps=2)
+)
+show("UPDATED")
+estimator.latest_training_job.stop()
+"""
+
+
+def test_the_profiler_of_a_running_job_is_changed(clients: Clients) -> None:
+    lines = clients.python(PROFILER).splitlines()
+    assert "DISABLED Disabled None" in lines
+    assert "ENABLED Enabled 500" in lines or "ENABLED Enabled None" in lines
+    assert "UPDATED Enabled 100 Report" in lines

@@ -2,7 +2,8 @@
 
     python fake_job.py JOB_FOLDER
 
-The hyperparameter `script` says what happens: complete, fail, wait (until the stop file appears), die (without a word).
+The hyperparameter `script` says what happens: complete, fail, wait (until the stop file appears), die (without a word),
+score (the loss of an epoch is that of the hyperparameter `x`, a little more in early epochs), silent (no metric).
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def main(folder: Path) -> int:
     writer = Writer(folder, float(settings.get("pause", "0")))
     writer.status("Downloading", "Downloading input data")
     writer.status("Training", "Training image download completed. Training in progress.")
-    for epoch in range(3):
+    if script == "score":
+        return score(folder, request, writer)
+    for epoch in range(0 if script == "silent" else 3):
         writer.line(f"epoch {epoch} loss={1 / (epoch + 1):.3f}")
         writer.event("metric", name="loss", value=1 / (epoch + 1))
     if script == "die":
@@ -64,6 +67,21 @@ def main(folder: Path) -> int:
             "rule", configuration=rule["RuleConfigurationName"], status="NoIssuesFound", details="", profiler=False
         )
     is_stopped = script == "wait"
+    writer.event("finished", status="Stopped" if is_stopped else "Completed")
+    return 0
+
+
+def score(folder: Path, request: dict[str, Any], writer: Writer) -> int:
+    """Write the loss of each epoch, x + 1 / (epoch + 1), until the last one or the stop file."""
+    settings = request["HyperParameters"]
+    is_stopped = False
+    for epoch in range(int(settings.get("epochs", "3"))):
+        value = float(settings["x"]) + 1 / (epoch + 1)
+        writer.event("metric", name="loss", value=value)
+        writer.line(f"epoch {epoch} loss={value!r}")
+        if is_stopped := (folder / "stop").exists():
+            break
+        time.sleep(float(settings.get("pause", "0")))
     writer.event("finished", status="Stopped" if is_stopped else "Completed")
     return 0
 

@@ -28,6 +28,7 @@ from clearsight_sagemaker.training.remote_objects import objects_of
 LOG = logging.getLogger("clearsight.sagemaker")
 
 _POLL_SECONDS = 0.1
+_WATCH_SECONDS = 0.25  # between two looks at a process that has no request
 _WAITING = 100  # requests that wait for a process, as in TorchServe
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0  # before a process that does not start is started again, doubled each time
 _TEXT = "text/plain"
@@ -160,7 +161,7 @@ class ModelServer:
             self._free.put(worker)
             if is_first:
                 self._decided.release()
-            while not worker.wait(_POLL_SECONDS) and not self._stopped.is_set():
+            while not worker.wait(_WATCH_SECONDS) and not self._stopped.is_set():
                 pass
         finally:
             ending = worker.end()

@@ -119,7 +119,8 @@ class JobProgress:
         if secondary == "Stopping":
             self.status = "Stopping"
         if self.transitions and self.transitions[-1].status == secondary:
-            self.transitions[-1].message = message or self.transitions[-1].message
+            if secondary != "Stopping":  # the first one says why; the process adds that it has seen it
+                self.transitions[-1].message = message or self.transitions[-1].message
             return
         self._close_last(moment)
         self.transitions.append(Transition(status=secondary, start=moment, message=message))

@@ -48,6 +48,7 @@ def describe_endpoint_config(state: ServiceState, request: Mapping[str, Any]) ->
     return {
         "EnableNetworkIsolation": False,
         **stored,
+        "ProductionVariants": [{"InitialVariantWeight": 1.0, **variant} for variant in stored["ProductionVariants"]],
         "EndpointConfigArn": config.document["arn"],
         "CreationTime": config.created,
     }

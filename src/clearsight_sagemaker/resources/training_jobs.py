@@ -30,6 +30,22 @@ def create_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict
     """Store a job and put it into the queue."""
     checked = checked_training_request(request)
     check_experiment_config(state, checked)
+    return {"TrainingJobArn": _add_job(state, checked, {})}
+
+
+def create_child_job(state: ServiceState, request: Mapping[str, Any], tuning_job: str) -> None:
+    """Create a training job of a tuning job, unless that was done already. tuning_job: its ARN."""
+    existing = state.table.get(TRAINING_JOB, request["TrainingJobName"])
+    if existing is None:
+        _add_job(state, checked_training_request(request), {"tuning_job": tuning_job})
+    elif existing.document.get("tuning_job") != tuning_job:
+        raise _name_in_use(existing.document["arn"])
+    elif existing.status == _CREATING:
+        _complete_creation(state, existing.name, existing.document["request"])
+
+
+def _add_job(state: ServiceState, checked: dict[str, Any], facts: Mapping[str, Any]) -> str:
+    """Store a job, put it into the queue, and return its ARN. facts: further members of its document."""
     active = state.training_jobs.count_active()
     if active >= _MOST_ACTIVE:
         text = f"The service has {active} training jobs that wait or run, and the limit is {_MOST_ACTIVE}."
@@ -39,16 +55,20 @@ def create_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict
         kind=TRAINING_JOB,
         name=name,
         status=_CREATING,
-        document={"request": checked, "arn": arn, "state": {"secondary": "Starting"}},
+        document={"request": checked, "arn": arn, "state": {"secondary": "Starting"}, **facts},
         tags=tag_map(checked.get("Tags", [])),
     )
     try:
         state.table.add(resource)
     except ResourceExists:
-        text = "Training job names must be unique within an AWS account and region, and a training job with this name"
-        raise ServiceError("ResourceInUse", f"{text} already exists ({arn})") from None
+        raise _name_in_use(arn) from None
     _complete_creation(state, name, checked)
-    return {"TrainingJobArn": arn}
+    return arn
+
+
+def _name_in_use(arn: str) -> ServiceError:
+    text = "Training job names must be unique within an AWS account and region, and a training job with this name"
+    return ServiceError("ResourceInUse", f"{text} already exists ({arn})")
 
 
 def complete_creations(state: ServiceState) -> None:

@@ -19,6 +19,7 @@ from clearsight.core.errors import ClearsightError, NotFound
 from clearsight.core.machine import process_ended
 from clearsight.jobs.client import Jobs, jobs_of
 from clearsight.jobs.job import HealthCheck, JobSpec, JobStatus
+from clearsight_sagemaker.endpoints.deployment import PROCESS_PREFIX
 from clearsight_sagemaker.service.app import HEALTH_PATH
 from clearsight_sagemaker.service.server import ServiceOptions, listening
 from clearsight_sagemaker.state.home import ServiceHome
@@ -60,23 +61,35 @@ def start_service(options: ServiceOptions, environment: Mapping[str, str]) -> Se
 
 
 def stop_service(home: ServiceHome) -> bool:
-    """Stop the service of a home; jobs go on. Return False where none runs."""
+    """Stop the service of a home; return False where none runs.
+
+    Jobs go on. Model servers of endpoints end, which nobody could reach: the next start starts them again.
+    """
     home.create()
     with _start_lock(home), jobs_of(home.processes) as processes:
-        if _is_supervised(processes):
-            processes.stop(PROCESS)
-            return True
-        identity = home.address().get("process") or {}
-        if not identity or process_ended(identity):
-            return False
-        os.kill(identity["pid"], signal.SIGTERM)  # it runs in a terminal: `start --foreground`
-        end = time.monotonic() + _STOP_SECONDS
-        while not process_ended(identity):
-            if time.monotonic() > end:
-                problem = f"process {identity['pid']} did not end within {_STOP_SECONDS:g} s"
-                raise ClearsightError("clearsight sagemaker stop", problem)
-            time.sleep(_POLL_SECONDS)
+        is_stopped = _stop_process(home, processes)
+        for job in processes.all():
+            if job.spec.name.startswith(PROCESS_PREFIX):
+                processes.remove(job.spec.name)
+        return is_stopped
+
+
+def _stop_process(home: ServiceHome, processes: Jobs) -> bool:
+    """Stop the process of the service; return False where none runs."""
+    if _is_supervised(processes):
+        processes.stop(PROCESS)
         return True
+    identity = home.address().get("process") or {}
+    if not identity or process_ended(identity):
+        return False
+    os.kill(identity["pid"], signal.SIGTERM)  # it runs in a terminal: `start --foreground`
+    end = time.monotonic() + _STOP_SECONDS
+    while not process_ended(identity):
+        if time.monotonic() > end:
+            problem = f"process {identity['pid']} did not end within {_STOP_SECONDS:g} s"
+            raise ClearsightError("clearsight sagemaker stop", problem)
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 def running_url(home: ServiceHome) -> str:

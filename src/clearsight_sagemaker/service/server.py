@@ -35,6 +35,7 @@ from clearsight_sagemaker.state.resource_table import ResourceTable
 from clearsight_sagemaker.state.service_state import TRAINING_JOB, ServiceState
 from clearsight_sagemaker.training.objects import JobObjects, Objects
 from clearsight_sagemaker.training.remote_objects import RemoteObjects
+from clearsight_sagemaker.tuning.controller import tuning_controller
 
 LOG = logging.getLogger("clearsight.sagemaker")
 
@@ -150,7 +151,8 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
     )
     state.endpoints.start(settings, notify=partial(send, state), scale=partial(scale_variants, state))
     try:
-        yield state
+        with tuning_controller(state):
+            yield state
     finally:
         state.endpoints.close()
         for queue in queues.values():

@@ -68,6 +68,11 @@ class ServiceHome:
         return self.folder / "jobs"
 
     @property
+    def studies(self) -> Path:
+        """Folder with one folder for each tuning job whose study was opened."""
+        return self.folder / "studies"
+
+    @property
     def endpoints(self) -> Path:
         """Folder with one folder for each endpoint."""
         return self.folder / "endpoints"

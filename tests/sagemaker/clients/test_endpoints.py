@@ -60,6 +60,8 @@ def test_a_real_network_is_deployed_and_deleted(real: RealService, shared: Path,
     assert found["NPY"] == "(2, 1000) float32"
     label = row["index"]
     assert [found[kind] for kind in ("JSON", "PNG", "LAMBDA", "STREAM")] == [label] * 4
+    assert found["SHAPES"] == "InService photos", "the pydantic models of the SDK take the descriptions"
+    assert found["MODEL"] == "inference_photos.py"
     assert found["ERROR"] == "500 Unsupported content type: image/gif"
     assert found["DELETED"].startswith('Could not find endpoint configuration "arn:aws:sagemaker:us-east-1:')
     assert found["WITHOUT"] == "True"

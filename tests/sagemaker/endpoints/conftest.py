@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.sagemaker.endpoints.hosted import Hosted
@@ -9,5 +11,7 @@ from tests.sagemaker.local_service import LocalService
 
 
 @pytest.fixture(scope="module")
-def hosted(service: LocalService) -> Hosted:
-    return Hosted(service)
+def hosted(service: LocalService) -> Iterator[Hosted]:
+    hosted = Hosted(service)
+    yield hosted
+    hosted.delete_all()

@@ -67,6 +67,14 @@ class Hosted:
         self.service.call("DeleteEndpoint", EndpointName=name)
         self.until(lambda: self.service.send("DescribeEndpoint", EndpointName=name), lambda found: found.is_error)
 
+    def delete_all(self) -> None:
+        """Delete all endpoints: their processes outlive the service."""
+        names = [found["EndpointName"] for found in self.service.call("ListEndpoints", MaxResults=100)["Endpoints"]]
+        for name in names:
+            self.settled(name)
+            self.service.call("DeleteEndpoint", EndpointName=name)
+        self.until(lambda: self.service.call("ListEndpoints")["Endpoints"], lambda found: not found)
+
     def invoke(self, name: str, body: bytes, kind: str = "invocations", **headers: str) -> Any:
         """Return the response to an invocation. headers: with _ for -."""
         plain = {key.replace("_", "-"): value for key, value in headers.items()}

@@ -171,7 +171,7 @@ def test_a_bad_update_leaves_the_endpoint_as_it_was(factors: Hosted) -> None:
     assert factors.invoke("factors", b"1").status_code == 200
 
 
-def test_endpoints_and_asynchronous_requests_outlast_the_service(tmp_path: Path) -> None:
+def test_endpoints_and_asynchronous_requests_outlast_the_service_and_strict_ones_fail(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     with local_service(tmp_path / "home") as first:
         hosted = Hosted(first)
@@ -180,24 +180,22 @@ def test_endpoints_and_asynchronous_requests_outlast_the_service(tmp_path: Path)
         hosted.config("echo", {"ModelName": "echo"}, AsyncInferenceConfig=output)
         hosted.endpoint("echo", "echo")
         result = hosted.invoke("echo", b"wait", "async-invocations").headers["x-amzn-sagemaker-outputlocation"]
+        first.call(
+            "CreateEndpoint", EndpointName="half", EndpointConfigName="echo"
+        )  # it ends before that is in service
     mark.touch()
-    with local_service(tmp_path / "home") as second:
+    with local_service(tmp_path / "home", strict_endpoints=True) as second:
         hosted = Hosted(second)
         assert hosted.invoke("echo", b"1", Accept="text/csv").headers["content-type"] == f"{JSON};text/csv"
         assert hosted.until(lambda: hosted.get(result), bool) == b"wait"
-        hosted.delete("echo")
-
-
-def test_strict_endpoints_fail_with_the_traceback(tmp_path: Path) -> None:
-    with local_service(tmp_path, strict_endpoints=True) as service:
-        hosted = Hosted(service)
+        assert hosted.settled("half")["EndpointStatus"] == "InService"
         hosted.model("broken", {SCRIPT: "import no_such_package"})
         hosted.config("broken", {"ModelName": "broken"})
-        found = hosted.endpoint("broken", "broken")
-        assert found["EndpointStatus"] == "Failed"
-        assert "variant AllTraffic did not pass the ping health check" in found["FailureReason"]
-        assert found["FailureReason"].endswith("ModuleNotFoundError: No module named 'no_such_package'")
-        hosted.delete("broken")
+        failed = hosted.endpoint("broken", "broken")
+        hosted.delete_all()
+    assert failed["EndpointStatus"] == "Failed"
+    assert "variant AllTraffic did not pass the ping health check" in failed["FailureReason"]
+    assert failed["FailureReason"].endswith("ModuleNotFoundError: No module named 'no_such_package'")
 
 
 def test_deletion_lets_requests_end(factors: Hosted) -> None:

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from sagemaker.deserializers import JSONDeserializer
 from sagemaker.pytorch import PyTorch, PyTorchModel
 from sagemaker.serializers import IdentitySerializer, JSONSerializer
+from sagemaker_core.main.resources import Endpoint, EndpointConfig, Model
 
 import sagemaker
 
@@ -47,6 +48,8 @@ def lambda_handler(event, context):
 print("LAMBDA", lambda_handler({"body": base64.b64encode(jpeg).decode()}, None)["body"])
 stream = runtime.invoke_endpoint_with_response_stream(EndpointName="photos", ContentType="image/jpeg", Body=jpeg)
 print("STREAM", json.loads(b"".join(event["PayloadPart"]["Bytes"] for event in stream["Body"]))["label"])
+print("SHAPES", Endpoint.get("photos").endpoint_status, EndpointConfig.get("photos").production_variants[0].model_name)
+print("MODEL", Model.get("photos").primary_container.environment["SAGEMAKER_PROGRAM"])
 try:
     runtime.invoke_endpoint(EndpointName="photos", ContentType="image/gif", Body=jpeg)
 except runtime.exceptions.ModelError as error:

@@ -120,7 +120,7 @@ class ModelServer:
 
     def _free_worker(self, end: float) -> Worker | None:
         """Return a process that is free; None after the time, or where the model cannot be loaded any more."""
-        while (left := end - time.monotonic()) > 0 and not self.problem:
+        while (left := end - time.monotonic()) > 0 and not self.problem and not self._stopped.is_set():
             try:
                 worker = self._free.get(timeout=min(left, 1.0))
             except queue.Empty:

@@ -69,6 +69,12 @@ def warm_pool_status(resource: Resource) -> dict[str, Any] | None:
     return {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 0}
 
 
+def rule_job_name(job: str, rule: str) -> str:
+    """Return the name of the processing job that judges a rule of a training job."""
+    digest = hashlib.sha256(f"{job}/{rule}".encode()).hexdigest()[:8]
+    return f"{job[:26]}-{rule[:26]}-{digest}".lower()
+
+
 def _channels(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for channel in request.get("InputDataConfig", []):
         yield {"CompressionType": "None", "RecordWrapperType": "None", **channel}
@@ -95,13 +101,10 @@ def _rules(
         status = progress.rules.get((kind == "Profiler", name)) or _missing_status(progress, resource)
         if status.status == "InProgress" and progress.status == "Stopping":
             status = replace(status, status="Stopping", time=progress.transitions[-1].start)
-        digest = hashlib.sha256(f"{resource.name}/{name}".encode()).hexdigest()[:8]
         statuses.append(
             {
                 "RuleConfigurationName": name,
-                "RuleEvaluationJobArn": account.arn(
-                    "processing-job", f"{resource.name[:26]}-{name[:26]}-{digest}".lower()
-                ),
+                "RuleEvaluationJobArn": account.arn("processing-job", rule_job_name(resource.name, name)),
                 "RuleEvaluationStatus": status.status,
                 "StatusDetails": status.details or None,
                 "LastModifiedTime": status.time,

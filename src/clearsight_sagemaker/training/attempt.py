@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,10 @@ from clearsight.core.secrets import redact
 from clearsight_sagemaker.algorithms.built_in_algorithms import algorithm_python_path
 from clearsight_sagemaker.training.channels import Channel, Downloader, channels_of
 from clearsight_sagemaker.training.container_files import SyncedFolder, synced_folders, write_container_files
-from clearsight_sagemaker.training.environment import UserEnvironment, gpus, platform_variables, toolkit_variables
-from clearsight_sagemaker.training.event_log import EventLog
+from clearsight_sagemaker.training.environment import gpus, platform_variables, toolkit_variables
 from clearsight_sagemaker.training.failure import (
     Interrupted,
     JobFailed,
-    StopRequested,
     algorithm_error,
     client_error,
     container_error,
@@ -30,67 +26,15 @@ from clearsight_sagemaker.training.failure import (
 )
 from clearsight_sagemaker.training.folder_sync import FolderSync, SyncThread
 from clearsight_sagemaker.training.hyperparameters import Hyperparameters
-from clearsight_sagemaker.training.job_folder import JobFolder, ServiceSettings
-from clearsight_sagemaker.training.job_log import JobLog
 from clearsight_sagemaker.training.job_profiler import JobProfiler
 from clearsight_sagemaker.training.job_python import PipSettings, create_python, install_package
 from clearsight_sagemaker.training.metric_definitions import MetricReader
-from clearsight_sagemaker.training.objects import Objects
+from clearsight_sagemaker.training.processes.job_context import JobContext, RunEnd, TimeLimits
 from clearsight_sagemaker.training.processes.job_process import JobProcess, Launch, Outcome
-from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport, ml_link, remove_work
+from clearsight_sagemaker.training.processes.namespaces import ml_link, remove_work
 from clearsight_sagemaker.training.user_code import UserCode, fetch_code, make_executable
 
-_POLL_SECONDS = 0.1
 _KILLED = "its processes were killed by something outside the job, such as the system where memory runs short"
-
-
-class RunEnd(StrEnum):
-    """End of a script that did not fail."""
-
-    COMPLETED = "Completed"
-    STOPPED = "Stopped"
-    MAX_RUNTIME = "MaxRuntimeExceeded"
-    MAX_WAIT = "MaxWaitTimeExceeded"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobContext:
-    """Parts of a job that all its attempts share. stop_seconds: between SIGTERM and SIGKILL."""
-
-    folder: JobFolder
-    request: Mapping[str, Any]
-    service: ServiceSettings
-    user: UserEnvironment
-    support: NamespaceSupport
-    objects: Objects
-    events: EventLog
-    log: JobLog
-    stop_seconds: float
-
-    @property
-    def ml(self) -> str:
-        """Return the path of /opt/ml as the job sees it."""
-        return self.support.ml or str(self.folder.ml)
-
-    def check_stop(self) -> None:
-        """Raise StopRequested where the user has asked for it."""
-        if self.folder.stop.exists():
-            raise StopRequested
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TimeLimits:
-    """Times at which a job is ended, on the monotonic clock; None for no limit."""
-
-    runtime: float | None
-    wait: float | None
-
-    def exceeded(self) -> RunEnd | None:
-        """Return the limit that is exceeded."""
-        now = time.monotonic()
-        if self.runtime is not None and now > self.runtime:
-            return RunEnd.MAX_RUNTIME
-        return RunEnd.MAX_WAIT if self.wait is not None and now > self.wait else None
 
 
 @dataclass(slots=True)
@@ -207,35 +151,10 @@ class JobAttempt:
                 process = JobProcess.start(launch, context.log, self.metrics.read)
             except (OSError, ValueError) as error:  # ValueError: a character that no variable can hold
                 raise client_error(f"the command of the job cannot be started: {error}.") from None
-            reason = self._watch(process, limits, lambda: profiler.check(on_request))
+            reason = context.watch(process, limits, "training job", lambda: profiler.check(on_request))
             outcome = process.outcome()
         self._finish_uploads()
         return self._end(reason, outcome, command, process)
-
-    def _watch(
-        self, process: JobProcess, limits: TimeLimits, each_round: Callable[[], None]
-    ) -> RunEnd | Interrupted | None:
-        """Wait for the end of the script, or end it; return why it was ended, None where it ended itself."""
-        context = self.context
-        reason: RunEnd | Interrupted | None = None
-        while not process.wait(_POLL_SECONDS):
-            each_round()
-            if context.folder.stop.exists():
-                reason = RunEnd.STOPPED
-                context.events.status("Stopping", "Stopping the training job")
-            elif context.folder.interrupt.exists():
-                context.folder.interrupt.unlink()
-                reason = Interrupted("the instance was interrupted")
-            else:
-                reason = limits.exceeded()
-            if reason is not None:
-                process.terminate()
-                if not process.wait(context.stop_seconds):
-                    seconds = f"{context.stop_seconds:g} s"
-                    context.log.write(f"The script did not end within {seconds} after SIGTERM; it is killed.")
-                    process.kill()
-                break
-        return reason
 
     def _finish_uploads(self) -> None:
         for sync in self._syncs.values():

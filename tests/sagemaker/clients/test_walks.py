@@ -60,6 +60,21 @@ def test_an_hdf5_file_and_a_table(real: RealService, shared: Path) -> None:
     assert found["KEYS"] == "model.tar.gz output.tar.gz"
 
 
+def test_photographs_are_processed_transformed_and_explained(real: RealService, scenes: Path, tmp_path: Path) -> None:
+    for kind in ("forest", "street"):
+        for image in sorted((scenes / "seg_train" / kind).glob("*.jpg"))[:2]:
+            shutil.copy(image, tmp_path / f"{kind}-{image.name}")
+    output = real.clients.run("python", str(WALKS / "process_scenes.py"), str(tmp_path))
+    assert real.hosts() == "", "a client reaches the service alone"
+    found = {word: rest for word, _, rest in (line.partition(" ") for line in output.splitlines()) if word.isupper()}
+    assert found["PROCESSING"] == "Completed 4"
+    assert found["TRANSFORM"].startswith("4 forest-")
+    assert found["SCORES"] == "2"
+    assert found["CLARIFY"] == "Completed 4"
+    assert found["ADDITIVE"] == "True"
+    assert found["SHAPES"] == "Completed Completed", "descriptions have the shapes of the SDK's own classes"
+
+
 def test_the_built_in_algorithm_inside_a_run(real: RealService, scenes: Path, tmp_path: Path) -> None:
     folders = sorted((scenes / "seg_train").iterdir())[:2]
     for channel, part in (("train", slice(0, 4)), ("validation", slice(4, 6))):

@@ -37,7 +37,7 @@ def processing_inputs(request: Mapping[str, Any]) -> list[tuple[Channel, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputFolder:
+class ProcessingOutputs:
     """A folder that becomes objects below an address. sync: uploads it while the job runs, None for its end alone."""
 
     path: Path
@@ -56,7 +56,7 @@ class OutputFolder:
             objects.upload(path, join_uri(self.uri, name))
 
 
-def output_folders(request: Mapping[str, Any], folder: JobFolder, objects: Objects) -> list[OutputFolder]:
+def output_folders(request: Mapping[str, Any], folder: JobFolder, objects: Objects) -> list[ProcessingOutputs]:
     """Return the folders of the outputs of a request."""
     folders = []
     for entry in (request.get("ProcessingOutputConfig") or {}).get("Outputs") or ():
@@ -65,7 +65,7 @@ def output_folders(request: Mapping[str, Any], folder: JobFolder, objects: Objec
         output = entry["S3Output"]
         path, uri = folder.inside(output["LocalPath"]), output["S3Uri"]
         sync = FolderSync(path, uri, objects) if output["S3UploadMode"] == "Continuous" else None
-        folders.append(OutputFolder(path, uri, sync))
+        folders.append(ProcessingOutputs(path, uri, sync))
     return folders
 
 

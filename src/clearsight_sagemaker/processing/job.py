@@ -11,7 +11,7 @@ from clearsight.core.files import disk_full_as_error
 from clearsight.core.format import several
 from clearsight.core.machine import cores, versions
 from clearsight_sagemaker.processing.folders import (
-    OutputFolder,
+    ProcessingOutputs,
     instance_of,
     output_folders,
     processing_inputs,
@@ -77,7 +77,7 @@ class ProcessingSequence:
 
     def __init__(self, context: JobContext) -> None:
         self._context, self._events, self._request = context, context.events, context.request
-        self._outputs: list[OutputFolder] = []
+        self._outputs: list[ProcessingOutputs] = []
 
     def run(self) -> str:
         """Run the job to its end and return its status."""

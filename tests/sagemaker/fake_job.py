@@ -1,9 +1,10 @@
-"""A process in the place of a training job: it writes events and log lines and trains nothing.
+"""A process in the place of a job: it writes events and log lines and does nothing else.
 
     python fake_job.py JOB_FOLDER
 
-The hyperparameter `script` says what happens: complete, fail, wait (until the stop file appears), die (without a word),
-score (the loss of an epoch is that of the hyperparameter `x`, a little more in early epochs), silent (no metric).
+The hyperparameter or variable `script` says what happens: complete, fail, wait (until the stop file appears), die
+(without a word), score (the loss of an epoch is that of the hyperparameter `x`, a little more in early epochs), silent
+(no metric).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Writer:
 
 def main(folder: Path) -> int:
     request = json.loads((folder / "request.json").read_text())
-    settings = request.get("HyperParameters", {})
+    settings = request.get("HyperParameters") or request.get("Environment") or {}
     script = settings.get("script", "complete").strip('"')
     writer = Writer(folder, float(settings.get("pause", "0")))
     writer.status("Downloading", "Downloading input data")
@@ -60,8 +61,11 @@ def main(folder: Path) -> int:
         writer.event("finished", status="Failed")
         return 1
     writer.status("Uploading", "Uploading generated training model")
-    output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
-    writer.event("artifacts", model=f"{output}/{request['TrainingJobName']}/output/model.tar.gz")
+    if "OutputDataConfig" in request:
+        output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+        writer.event("artifacts", model=f"{output}/{request['TrainingJobName']}/output/model.tar.gz")
+    elif "ProcessingJobName" in request:
+        writer.event("exit_message", text="3 epochs")
     for rule in request.get("DebugRuleConfigurations", []):
         writer.event(
             "rule", configuration=rule["RuleConfigurationName"], status="NoIssuesFound", details="", profiler=False

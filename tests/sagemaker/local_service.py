@@ -104,6 +104,8 @@ def local_service(
         home=home,
         max_jobs=max_jobs,
         job_command=FAKE_JOB,
+        processing_command=FAKE_JOB,
+        transform_command=FAKE_JOB,
         job_environment={"WANDB_MODE": "offline"},
         strict_endpoints=strict_endpoints,
     )

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from clearsight_sagemaker.experiments.job_components import (
+    add_job_component,
+    check_experiment_config,
+    keep_job_facts,
+)
 from clearsight_sagemaker.jobs.queue import ACTIVE
 from clearsight_sagemaker.protocols.errors import ServiceError, validation_error
 from clearsight_sagemaker.protocols.json_protocol import seconds_of
@@ -24,6 +29,7 @@ _CREATING = "Creating"  # not yet InProgress: the queue must not see a job befor
 def create_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
     """Store a job and put it into the queue."""
     checked = checked_training_request(request)
+    check_experiment_config(state, checked)
     return {"TrainingJobArn": _add_job(state, checked, {})}
 
 
@@ -72,6 +78,7 @@ def complete_creations(state: ServiceState) -> None:
 
 
 def _complete_creation(state: ServiceState, name: str, request: dict[str, Any]) -> None:
+    add_job_component(state, TRAINING_JOB, name, request)
     folder = state.training_jobs.folder(name)
     folder.create(request, state.service_facts)
     folder.append("status", secondary="Starting", message="Starting the training job")
@@ -131,14 +138,23 @@ def update_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict
         text = f"The request was rejected because the training job is in status {resource.status}."
         raise validation_error(text)
 
+    address = request.get("ProfilerConfig", {}).get("S3OutputPath")
+    if address not in (None, profiler_address := _profiler_address(resource)) and profiler_address:
+        raise validation_error(f"S3OutputPath of the profiler cannot be changed: it is {profiler_address}.")
+
     def changed(row: Resource) -> Resource:
         before = row.document["request"]
         after = dict(before)
         for name in ("ProfilerConfig", "ResourceConfig", "RemoteDebugConfig"):
             if name in request:
                 after[name] = {**before.get(name, {}), **request[name]}
-        if "ProfilerRuleConfigurations" in request:
-            after["ProfilerRuleConfigurations"] = request["ProfilerRuleConfigurations"]
+        # Rules are added to those that run already.
+        rules = {rule["RuleConfigurationName"]: rule for rule in request.get("ProfilerRuleConfigurations", [])}
+        running = before.get("ProfilerRuleConfigurations", [])
+        names = {rule["RuleConfigurationName"] for rule in running}
+        added = [rule for name, rule in rules.items() if name not in names]
+        if added:
+            after["ProfilerRuleConfigurations"] = [*running, *added]
         return replace(row, document={**row.document, "request": after}, modified=time.time())
 
     updated = state.table.change(TRAINING_JOB, resource.name, changed) or resource
@@ -152,6 +168,7 @@ def delete_training_job(state: ServiceState, request: Mapping[str, Any]) -> None
     if resource.status not in _ENDED:
         text = f"The request was rejected because the training job is in status {resource.status}."
         raise validation_error(text)
+    keep_job_facts(state, TRAINING_JOB, resource.name)
     state.training_jobs.forget(resource.name)
 
 
@@ -163,6 +180,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("sagemaker", "StopTrainingJob"): stop_training_job,
     ("sagemaker", "UpdateTrainingJob"): update_training_job,
 }
+
+
+def _profiler_address(resource: Resource) -> str:
+    """Return S3OutputPath of a job's profiler, "" where it has none."""
+    return str((resource.document["request"].get("ProfilerConfig") or {}).get("S3OutputPath", ""))
 
 
 def _job(state: ServiceState, name: str) -> Resource:

@@ -93,6 +93,11 @@ class ServiceHome:
         return self.folder / "metrics.jsonl"
 
     @property
+    def component_metrics(self) -> Path:
+        """Folder with a file for each trial component whose metrics clients have put, one JSON object a line."""
+        return self.folder / "component-metrics"
+
+    @property
     def notifications(self) -> Path:
         """File of the messages that topics were sent, one JSON object a line."""
         return self.folder / "notifications.jsonl"

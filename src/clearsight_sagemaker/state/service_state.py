@@ -15,6 +15,8 @@ from clearsight_sagemaker.state.resource_table import BadToken, Resource, Resour
 
 TRAINING_JOB = "training-job"
 TUNING_JOB = "hyper-parameter-tuning-job"
+PROCESSING_JOB = "processing-job"
+TRANSFORM_JOB = "transform-job"
 
 
 @dataclass(frozen=True, kw_only=True)

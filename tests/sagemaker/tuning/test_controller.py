@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from clearsight_sagemaker.endpoints.hosted_endpoints import HostedEndpoints
 from clearsight_sagemaker.jobs.queue import JobQueue
 from clearsight_sagemaker.resources.training_jobs import complete_creations
 from clearsight_sagemaker.resources.tuning_jobs import create_tuning_job, describe_tuning_job, stop_tuning_job
@@ -60,6 +61,7 @@ def started(home: Path, at: int = 0, *, after: bool = False) -> ServiceState:
         table=table,
         queues={TRAINING_JOB: queue},
         endpoint_url="http://127.0.0.1:1",
+        endpoints=cast(HostedEndpoints, None),  # a tuning job has nothing to do with them
     )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clearsight_sagemaker.endpoints.hosted_endpoints import HostedEndpoints
 from clearsight_sagemaker.jobs.queue import JobQueue
 from clearsight_sagemaker.resources.training_jobs import complete_creations
 from clearsight_sagemaker.resources.tuning_jobs import create_tuning_job, describe_tuning_job, stop_tuning_job
 from clearsight_sagemaker.state.home import ServiceHome
 from clearsight_sagemaker.state.resource_table import Resource, ResourceTable
 from clearsight_sagemaker.state.service_state import TRAINING_JOB, TUNING_JOB, ServiceState
+from clearsight_sagemaker.training.objects import JobObjects
 from clearsight_sagemaker.tuning.controller import TuningController
 from clearsight_sagemaker.tuning.tuning_job import TuningJob
 from tests.sagemaker.tuning.tuning_requests import tuning_request
@@ -60,6 +63,7 @@ def started(home: Path, at: int = 0, *, after: bool = False) -> ServiceState:
         table=table,
         queues={TRAINING_JOB: queue},
         endpoint_url="http://127.0.0.1:1",
+        endpoints=HostedEndpoints(table, folder, JobObjects(folder.objects), threading.Lock()),
     )
 
 

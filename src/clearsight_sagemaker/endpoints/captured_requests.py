@@ -35,7 +35,7 @@ class CapturedRequests:
 
     def draw(self, config: Mapping[str, Any]) -> bool:
         """Return True for a request to capture. config: DataCaptureConfig, {} for none."""
-        if not config or not config.get("EnableCapture", False):
+        if not config or not config.get("EnableCapture", True):
             return False
         return bool(100 * self.draws.random() < config["InitialSamplingPercentage"])
 

@@ -118,10 +118,16 @@ class EndpointController:
         ending = self._end_unneeded(jobs, needed, processes)
         for row in rows:
             if row.status == "Deleting":
-                self._routes.remove(row.name)
-                if not any(job.spec.folder.is_relative_to(self._home.endpoints / row.name) for job in processes.all()):
-                    self._table.remove(ENDPOINT, row.name)
+                self._delete(row, processes)
         return ending or any(row.status in CHANGING for row in rows)
+
+    def _delete(self, row: Resource, processes: Jobs) -> None:
+        """Remove an endpoint once its processes have ended. Its logs stay."""
+        self._routes.remove(row.name)
+        folder = self._home.endpoints / row.name
+        if not any(job.spec.folder.is_relative_to(folder) for job in processes.all()):
+            remove_work(folder / "instances")  # a kill of the service may have left some of them
+            self._table.remove(ENDPOINT, row.name)
 
     def _follow(self, row: Resource, jobs: Mapping[str, Job], processes: Jobs) -> dict[str, InstanceName]:
         """Start what an endpoint lacks, and bring its row up to date; return the processes that it needs."""

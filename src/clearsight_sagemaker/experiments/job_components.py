@@ -11,12 +11,12 @@ from clearsight_sagemaker.experiments.component_metrics import keep_job_metrics
 from clearsight_sagemaker.experiments.entities import EXPERIMENT, TRIAL, TRIAL_COMPONENT, stored_entity
 from clearsight_sagemaker.protocols.errors import validation_error
 from clearsight_sagemaker.state.resource_table import Resource, ResourceExists
-from clearsight_sagemaker.state.service_state import TRAINING_JOB, ServiceState
+from clearsight_sagemaker.state.service_state import PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB, ServiceState
 
 _SOURCES = {
     TRAINING_JOB: "SageMakerTrainingJob",
-    "processing-job": "SageMakerProcessingJob",
-    "transform-job": "SageMakerTransformJob",
+    PROCESSING_JOB: "SageMakerProcessingJob",
+    TRANSFORM_JOB: "SageMakerTransformJob",
 }
 _MOST_NAME = 120  # characters of a component's name
 
@@ -109,7 +109,44 @@ def _training_members(request: Mapping[str, Any], model: str) -> dict[str, Any]:
     }
 
 
-_DESCRIBED: dict[str, Callable[[Mapping[str, Any], str], dict[str, Any]]] = {TRAINING_JOB: _training_members}
+def _processing_members(request: Mapping[str, Any], _: str) -> dict[str, Any]:
+    cluster = request.get("ProcessingResources", {}).get("ClusterConfig", {})
+    names = ("InstanceType", "InstanceCount", "VolumeSizeInGB")
+    parameters = {f"SageMaker.{name}": _parameter(cluster[name]) for name in names if name in cluster}
+    parameters |= {name: _parameter(value) for name, value in request.get("Environment", {}).items()}
+    inputs = {
+        entry["InputName"]: {"Value": entry["S3Input"]["S3Uri"]}
+        for entry in request.get("ProcessingInputs", [])
+        if "S3Input" in entry
+    }
+    outputs = {
+        entry["OutputName"]: {"Value": entry["S3Output"]["S3Uri"]}
+        for entry in request.get("ProcessingOutputConfig", {}).get("Outputs", [])
+        if "S3Output" in entry
+    }
+    image = {"SageMaker.ImageUri": {"Value": request["AppSpecification"]["ImageUri"]}}
+    return {"Parameters": parameters, "InputArtifacts": {**inputs, **image}, "OutputArtifacts": outputs}
+
+
+def _transform_members(request: Mapping[str, Any], _: str) -> dict[str, Any]:
+    resources = request["TransformResources"]
+    names = ("InstanceType", "InstanceCount")
+    source = request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    return {
+        "Parameters": {f"SageMaker.{name}": _parameter(resources[name]) for name in names if name in resources},
+        "InputArtifacts": {
+            "SageMaker.TransformInput": {"Value": source},
+            "SageMaker.ModelName": {"Value": request["ModelName"]},
+        },
+        "OutputArtifacts": {"SageMaker.TransformOutput": {"Value": request["TransformOutput"]["S3OutputPath"]}},
+    }
+
+
+_DESCRIBED: dict[str, Callable[[Mapping[str, Any], str], dict[str, Any]]] = {
+    TRAINING_JOB: _training_members,
+    PROCESSING_JOB: _processing_members,
+    TRANSFORM_JOB: _transform_members,
+}
 
 
 def _parameter(value: Any) -> dict[str, Any]:

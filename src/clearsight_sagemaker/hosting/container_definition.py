@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,7 +81,10 @@ class ContainerDefinition:
         for name in names:
             if text := self.environment.get(name):
                 try:
-                    return float(text)
+                    number = float(text)
                 except ValueError:
-                    raise BadValue(f"{name} {text!r}", "must be a number") from None
+                    number = math.nan
+                if not 0 <= number < math.inf:
+                    raise BadValue(f"{name} {text!r}", "must be a number from 0 on")
+                return number
         return default

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from clearsight_sagemaker.training.environment import UserEnvironment
 from clearsight_sagemaker.training.failure import client_error
 from clearsight_sagemaker.training.job_folder import JobFolder
 from clearsight_sagemaker.training.job_log import JobLog
-from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport, namespace_support
+from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport, namespace_support, remove_work
 from clearsight_sagemaker.training.remote_objects import objects_of
 
 LOG = logging.getLogger("clearsight.sagemaker")
@@ -149,7 +149,7 @@ class ModelServer:
     def _serve(self, number: int, starts: int, *, is_first: bool) -> str | None:
         """Run a process to its end; return why the model was not loaded, None where it was."""
         try:
-            worker = self._start(f"{number}-{starts}")
+            worker = self._start(self._work(number, starts))
         except (OSError, ValueError) as error:  # ValueError: a character that no variable can hold
             return f"The process of the model cannot be started: {error}"
         try:
@@ -165,11 +165,17 @@ class ModelServer:
                 pass
         finally:
             ending = worker.end()
+            with suppress(OSError):  # a process that was killed may still be there; it is removed with the endpoint
+                remove_work(self._work(number, starts))
         if not self._stopped.is_set():
             self.log.write(f"Worker died ({ending}); another process is started.")
         return None
 
-    def _start(self, name: str) -> Worker:
+    def _work(self, number: int, starts: int) -> Path:
+        """Return the folder for the mounts of a process."""
+        return self.files.folder.work / "workers" / f"{number}-{starts}"
+
+    def _start(self, work: Path) -> Worker:
         files = self.files
         settings = WorkerSettings(
             model=f"{files.ml}/model",
@@ -183,7 +189,6 @@ class ModelServer:
         # Of the model or the user where they say so, else a share of the cores.
         chosen = {**files.service.job_environment, **files.container.environment}.get("OMP_NUM_THREADS")
         variables = {**files.variables, "OMP_NUM_THREADS": chosen or str(settings.threads)}
-        work = files.folder.work / "workers" / name
         (work / "mounts").mkdir(parents=True, exist_ok=True)
         launch = {
             "environment": variables, "folder": "/", "work": work, "ml": files.folder.ml, "way": self.support.way,

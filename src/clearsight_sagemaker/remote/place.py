@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.errors import BadValue
+from clearsight.core.errors import BadValue, ClearsightError
 from clearsight.core.format import duration, several
 from clearsight.workflow.remote.place import (
     RemoteDeployment,
@@ -33,7 +34,7 @@ from clearsight_sagemaker.remote.upload import PREFIX, JobUpload, check_address
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _LONGEST_JOB, _LONGEST_TUNING = 63, 32
-_STOPPED = 130
+_FAILED, _STOPPED = 1, 130  # exit codes
 
 
 class SageMakerPlace:
@@ -82,10 +83,13 @@ class SageMakerPlace:
         instances = _instances(options.instance_count, options.endpoint_instance)
         report(f"billing  you will be billed for {instances} from now on, until you end it with: {end}")
         client = account.sagemaker
-        with aws_errors():
+        with aws_errors(), ExitStack() as undo:  # of three resources, the first ones go again where one is refused
             client.create_model(**model_request(name, role=role, image=image, data=uri, region=account.region))
+            undo.callback(client.delete_model, ModelName=name)
             client.create_endpoint_config(**endpoint_config_request(name, options))
+            undo.callback(client.delete_endpoint_config, EndpointConfigName=name)
             client.create_endpoint(EndpointName=name, EndpointConfigName=name)
+            undo.pop_all()
         values = {"endpoint": name, "region": account.region, "model": uri}
         if options.wait:
             try:
@@ -109,13 +113,13 @@ def _followed_training(
         return RemoteResult(values=values, lines=_later_lines(name, "training"))
     try:
         found = follow_training(account, name, report)
-    except KeyboardInterrupt:
-        return RemoteResult(values=values, lines=_later_lines(name, "training"), exit_code=_STOPPED)
+    except (KeyboardInterrupt, ClearsightError) as error:
+        return _left_running(values, name, "training", error)
     values |= {"status": found["TrainingJobStatus"], "billed_seconds": found.get("BillableTimeInSeconds")}
     if found["TrainingJobStatus"] != "Completed":
         reason = " ".join(str(found.get("FailureReason") or "").split())
         lines = [f"{values['status'].lower()}: {reason}".rstrip(": ")]
-        return RemoteResult(values={**values, "reason": reason}, lines=lines, exit_code=1)
+        return RemoteResult(values={**values, "reason": reason}, lines=lines, exit_code=_FAILED)
     run = fetch_run(account, found, out)
     return RemoteResult(values={**values, "run": str(run)}, run=run)
 
@@ -128,12 +132,12 @@ def _followed_tuning(
         return RemoteResult(values=values, lines=_later_lines(name, "tuning"))
     try:
         found = follow_tuning(account, name, report)
-    except KeyboardInterrupt:
-        return RemoteResult(values=values, lines=_later_lines(name, "tuning"), exit_code=_STOPPED)
+    except (KeyboardInterrupt, ClearsightError) as error:
+        return _left_running(values, name, "tuning", error)
     values["status"] = found["HyperParameterTuningJobStatus"]
     if not found.get("BestTrainingJob"):
         reason = str(found.get("FailureReason") or "no training job has printed its metric")
-        return RemoteResult(values=values, lines=[f"{values['status'].lower()}: {reason}"], exit_code=1)
+        return RemoteResult(values=values, lines=[f"{values['status'].lower()}: {reason}"], exit_code=_FAILED)
     best = describe_job(account, name)
     params = {key: value for key, value in best["HyperParameters"].items() if key in tuning.plan.space.names}
     run = fetch_run(account, best, tuning.out)
@@ -173,6 +177,14 @@ def _billing(instances: str, options: SageMakerOptions) -> str:
 
 def _instances(count: int, kind: str) -> str:
     return f"{several(count, 'instance')} of {kind}"
+
+
+def _left_running(values: dict[str, Any], name: str, kind: str, error: BaseException) -> RemoteResult:
+    """Return the result where a job can no longer be followed: after Ctrl-C, or where AWS does not answer."""
+    lines = _later_lines(name, kind)
+    if isinstance(error, ClearsightError):
+        return RemoteResult(values=values, lines=[str(error), *lines], exit_code=_FAILED)
+    return RemoteResult(values=values, lines=lines, exit_code=_STOPPED)
 
 
 def _later_lines(name: str, kind: str) -> list[str]:

@@ -54,9 +54,10 @@ def describe_endpoint(state: ServiceState, request: Mapping[str, Any]) -> dict[s
         "AsyncInferenceConfig": shown.asynchronous or None,
     }
     if capture := shown.capture:
-        is_on = bool(capture.get("EnableCapture")) and row.status == "InService"
+        is_enabled = bool(capture.get("EnableCapture", True))
+        is_on = is_enabled and row.status == "InService"
         description["DataCaptureConfig"] = {
-            "EnableCapture": bool(capture.get("EnableCapture")),
+            "EnableCapture": is_enabled,
             "CaptureStatus": "Started" if is_on else "Stopped",
             "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
             "DestinationS3Uri": capture["DestinationS3Uri"],

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clearsight_sagemaker.experiments.job_components import (
+    add_job_component,
+    check_experiment_config,
+    keep_job_facts,
+)
 from clearsight_sagemaker.jobs.progress import JobProgress
 from clearsight_sagemaker.jobs.queue import ACTIVE, JobQueue
 from clearsight_sagemaker.protocols.errors import ServiceError, validation_error
@@ -41,6 +46,7 @@ class JobKind:
 
         request: checked, with its defaults.  facts: what the process finds in service.json beside those of the service.
         """
+        check_experiment_config(state, request)
         name, arn = request[self.member], state.account.arn(self.kind, request[self.member])
         active = self.queue(state).count_active()
         if active >= _MOST_ACTIVE:
@@ -64,6 +70,7 @@ class JobKind:
             self._complete_creation(state, resource)
 
     def _complete_creation(self, state: ServiceState, resource: Resource) -> None:
+        add_job_component(state, self.kind, resource.name, resource.document["request"])
         folder = self.queue(state).folder(resource.name)
         folder.create(resource.document["request"], {**state.service_facts, **resource.document["facts"]})
         folder.append("status", secondary="Starting", message=f"Starting the {self.word}")
@@ -94,6 +101,7 @@ class JobKind:
         if resource.status not in ENDED:
             text = f"The request was rejected because the {self.word} is in status {resource.status}."
             raise validation_error(text)
+        keep_job_facts(state, self.kind, name)
         self.queue(state).forget(name)
 
     def query(self, request: Mapping[str, Any]) -> ResourceQuery:

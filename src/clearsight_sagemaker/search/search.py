@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +17,10 @@ from clearsight_sagemaker.resources.endpoints import describe_endpoint
 from clearsight_sagemaker.resources.models import MODEL, describe_model
 from clearsight_sagemaker.resources.tags import tag_list
 from clearsight_sagemaker.resources.training_job_description import describe
-from clearsight_sagemaker.resources.tuning_job_description import describe_tuning
+from clearsight_sagemaker.resources.tuning_jobs import describe_tuning_job
 from clearsight_sagemaker.search.expression import check_expression, fits, property_values, searchable
 from clearsight_sagemaker.state.resource_table import Resource
 from clearsight_sagemaker.state.service_state import TRAINING_JOB, TUNING_JOB, Operation, ServiceState
-from clearsight_sagemaker.tuning.tuning_job import TuningJob
 
 _DEFAULT_PAGE = 10
 _SUGGESTIONS = 20
@@ -74,23 +72,23 @@ def _endpoint_members(state: ServiceState, row: Resource) -> dict[str, Any]:
     return describe_endpoint(state, {"EndpointName": row.name})
 
 
-def _tuning_members(state: ServiceState, row: Resource) -> dict[str, Any]:
-    return {**describe_tuning(TuningJob(row), state.account, time.time()), "Tags": tag_list(row.tags) or None}
-
-
 def _model_members(state: ServiceState, row: Resource) -> dict[str, Any]:
     members = {**describe_model(state, {"ModelName": row.name}), "Tags": tag_list(row.tags) or None}
     return {**members, "Model": members}  # properties have their names with and without that of the record's member
 
 
+def _tuning_members(state: ServiceState, row: Resource) -> dict[str, Any]:
+    return describe_tuning_job(state, {"HyperParameterTuningJobName": row.name})
+
+
 # A kind of resource that can be searched adds its line here.
 KINDS: dict[str, SearchedKind] = {
     "TrainingJob": SearchedKind(kind=TRAINING_JOB, member="TrainingJob", members=_training_members),
-    "HyperParameterTuningJob": SearchedKind(kind=TUNING_JOB, member="HyperParameterTuningJob", members=_tuning_members),
     "Experiment": SearchedKind(kind=EXPERIMENT, member="Experiment", members=experiment_members),
     "ExperimentTrial": SearchedKind(kind=TRIAL, member="Trial", members=_trial_members),
     "ExperimentTrialComponent": SearchedKind(kind=TRIAL_COMPONENT, member="TrialComponent", members=_component_members),
     "Endpoint": SearchedKind(kind=ENDPOINT, member="Endpoint", members=_endpoint_members),
+    "HyperParameterTuningJob": SearchedKind(kind=TUNING_JOB, member="HyperParameterTuningJob", members=_tuning_members),
     "Model": SearchedKind(kind=MODEL, member="Model", members=_model_members),
 }
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.sagemaker.training.conftest import job, job_in, machine_support
+from tests.sagemaker.training.conftest import job, job_in, machine_support, private_job
 
-__all__ = ["job", "job_in", "machine_support"]
+__all__ = ["job", "job_in", "machine_support", "private_job"]

@@ -111,6 +111,20 @@ def test_the_reason_of_a_failure_has_the_form_of_the_algorithm(job: JobRun) -> N
     assert job.reason.endswith(", exit code: 2")
 
 
+def test_missing_weights_are_named(private_job: JobRun, scenes: Path, tmp_path: Path) -> None:
+    job = private_job
+    prepare(job, use_pretrained_model="1")
+    job.request["EnableNetworkIsolation"] = True
+    job.weights = (tmp_path / "weights",)
+    for channel in ("train", "validation"):
+        records = (image_record(0, [float(label)], path.read_bytes()) for label, path in photographs(scenes, 0, 1))
+        job.put(f"{channel}/images.rec", record_file(records))
+        job.channel(channel, f"s3://photos/{channel}")
+    assert job.run() == "Failed"
+    assert job.reason.startswith("ClientError: use_pretrained_model=1: ")
+    assert f"Looked for resnet18.safetensors in {tmp_path / 'weights'}. Put the file there" in job.reason
+
+
 @pytest.mark.parametrize(
     ("files", "problem"),
     [

@@ -212,6 +212,7 @@ def test_deletion_lets_requests_end(factors: Hosted) -> None:
     factors.delete("slow")
     thread.join()
     assert answers == [b"done"]
+    assert not (factors.service.state.home.endpoints / "slow" / "instances").exists()
     logs = factors.service.call("DescribeLogStreams", "logs", logGroupName="/aws/sagemaker/Endpoints/slow")
     assert len(logs["logStreams"]) == 1, "logs outlive the endpoint"
     assert json.dumps(factors.service.call("ListEndpoints")).count("slow") == 0

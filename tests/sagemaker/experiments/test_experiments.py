@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from tests.sagemaker.local_service import LocalService, job_request, local_service
+from tests.sagemaker.processing.conftest import processing_request
+from tests.sagemaker.transform.test_job import transform_request
+
+RAW = "/opt/ml/processing/input/raw"
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +160,26 @@ def test_a_trial_is_made_where_a_job_names_its_experiment_alone(service: LocalSe
     assert service.call("DescribeTrial", TrialName="alone-aws-trial")["ExperimentName"] == "dogs"
     [summary] = service.call("ListTrialComponents", TrialName="alone-aws-trial")["TrialComponentSummaries"]
     assert summary["TrialComponentName"] == "alone-aws-training-job"
+
+
+def test_processing_and_transform_jobs_have_components_too(service: LocalService, experiment: str) -> None:
+    config = {"ExperimentName": "dogs", "TrialName": "dogs-first"}
+    inputs = [{"InputName": "raw", "S3Input": {"S3Uri": "s3://dogs/raw", "S3DataType": "S3Prefix", "LocalPath": RAW}}]
+    request = processing_request("clean", ExperimentConfig=config, ProcessingInputs=inputs)
+    request["AppSpecification"]["ContainerEntrypoint"] = ["true"]
+    service.call("CreateProcessingJob", **request)
+    found = service.call("DescribeTrialComponent", TrialComponentName="clean-aws-processing-job")
+    assert found["Source"]["SourceType"] == "SageMakerProcessingJob"
+    assert found["InputArtifacts"]["raw"] == {"Value": "s3://dogs/raw"}
+    container = {"Image": "1/pytorch-inference:1.9-cpu-py38", "ModelDataUrl": "s3://dogs/model.tar.gz"}
+    role = "arn:aws:iam::111122223333:role/Transformer"
+    service.call("CreateModel", ModelName="size", PrimaryContainer=container, ExecutionRoleArn=role)
+    service.call("CreateTransformJob", **transform_request("sizes", ExperimentConfig=config))
+    found = service.call("DescribeTrialComponent", TrialComponentName="sizes-aws-transform-job")
+    assert found["OutputArtifacts"]["SageMaker.TransformOutput"]["Value"].endswith("/out")
+    missing = processing_request("lost", ExperimentConfig={"TrialName": "nothing"})
+    missing["AppSpecification"]["ContainerEntrypoint"] = ["true"]
+    assert service.error("CreateProcessingJob", **missing)[0] == "ResourceNotFound"
 
 
 def test_artifacts_and_associations(service: LocalService, experiment: str) -> None:

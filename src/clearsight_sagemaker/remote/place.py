@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.errors import BadValue, ClearsightError
+from clearsight.core.errors import BadValue, ClearsightError, NotFound
 from clearsight.core.format import duration, several
 from clearsight.workflow.remote.place import (
     RemoteDeployment,
@@ -79,7 +79,7 @@ class SageMakerPlace:
         account = AwsAccount(options)
         role, uri = account.role_arn(), JobUpload(account, options, report).model(deployment.model)
         image = options.image_uri("inference", account.region)
-        end = f"clearsight sagemaker delete-endpoint {name}"
+        end = f"clearsight sagemaker delete-endpoint {name}{_region(options)}"
         instances = _instances(options.instance_count, options.endpoint_instance)
         report(f"billing  you will be billed for {instances} from now on, until you end it with: {end}")
         client = account.sagemaker
@@ -110,16 +110,20 @@ def _followed_training(
 ) -> RemoteResult:
     values: dict[str, Any] = {"job": name, "region": account.region, "status": "InProgress", "run": None}
     if not options.wait:
-        return RemoteResult(values=values, lines=_later_lines(name, "training"))
+        return RemoteResult(values=values, lines=_later_lines(name, "training", options))
     try:
         found = follow_training(account, name, report)
     except (KeyboardInterrupt, ClearsightError) as error:
-        return _left_running(values, name, "training", error)
+        return _left_running(values, _later_lines(name, "training", options), error)
     values |= {"status": found["TrainingJobStatus"], "billed_seconds": found.get("BillableTimeInSeconds")}
     if found["TrainingJobStatus"] != "Completed":
         reason = " ".join(str(found.get("FailureReason") or "").split())
         lines = [f"{values['status'].lower()}: {reason}".rstrip(": ")]
-        return RemoteResult(values={**values, "reason": reason}, lines=lines, exit_code=_FAILED)
+        run = None
+        with suppress(NotFound):  # a job that was stopped, or that took too long, leaves what it has trained
+            run = fetch_run(account, found, out)
+        values |= {"reason": reason, "run": str(run) if run else None}
+        return RemoteResult(values=values, lines=lines, run=run, exit_code=_FAILED)
     run = fetch_run(account, found, out)
     return RemoteResult(values={**values, "run": str(run)}, run=run)
 
@@ -129,11 +133,11 @@ def _followed_tuning(
 ) -> RemoteResult:
     values: dict[str, Any] = {"job": name, "region": account.region, "status": "InProgress", "run": None}
     if not options.wait:
-        return RemoteResult(values=values, lines=_later_lines(name, "tuning"))
+        return RemoteResult(values=values, lines=_later_lines(name, "tuning", options))
     try:
         found = follow_tuning(account, name, report)
     except (KeyboardInterrupt, ClearsightError) as error:
-        return _left_running(values, name, "tuning", error)
+        return _left_running(values, _later_lines(name, "tuning", options), error)
     values["status"] = found["HyperParameterTuningJobStatus"]
     if not found.get("BestTrainingJob"):
         reason = str(found.get("FailureReason") or "no training job has printed its metric")
@@ -179,19 +183,24 @@ def _instances(count: int, kind: str) -> str:
     return f"{several(count, 'instance')} of {kind}"
 
 
-def _left_running(values: dict[str, Any], name: str, kind: str, error: BaseException) -> RemoteResult:
+def _left_running(values: dict[str, Any], lines: list[str], error: BaseException) -> RemoteResult:
     """Return the result where a job can no longer be followed: after Ctrl-C, or where AWS does not answer."""
-    lines = _later_lines(name, kind)
     if isinstance(error, ClearsightError):
         return RemoteResult(values=values, lines=[str(error), *lines], exit_code=_FAILED)
     return RemoteResult(values=values, lines=lines, exit_code=_STOPPED)
 
 
-def _later_lines(name: str, kind: str) -> list[str]:
+def _later_lines(name: str, kind: str, options: SageMakerOptions) -> list[str]:
     """Return how to follow, end and fetch a job that goes on."""
+    words = f"{name}{_region(options)}"
     return [
         f"the {kind} job {name} goes on, and is billed",
-        f"follow   clearsight sagemaker follow {name}",
-        f"end      clearsight sagemaker stop-job {name}",
-        f"fetch    clearsight sagemaker fetch {name}",
+        f"follow   clearsight sagemaker follow {words}",
+        f"end      clearsight sagemaker stop-job {words}",
+        f"fetch    clearsight sagemaker fetch {words}",
     ]
+
+
+def _region(options: SageMakerOptions) -> str:
+    """Return the option of commands that are about another region than that of the AWS settings."""
+    return f" --region {options.region}" if options.region else ""

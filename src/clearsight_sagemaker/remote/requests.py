@@ -103,6 +103,9 @@ def model_request(name: str, *, role: str, image: str, data: str, region: str) -
         "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
         "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
         "SAGEMAKER_REGION": region,
+        # The model server ends a worker that takes longer, and the first one installs packages.
+        "SAGEMAKER_MODEL_SERVER_TIMEOUT": str(_START_SECONDS),
+        "SAGEMAKER_TS_RESPONSE_TIMEOUT": str(_START_SECONDS),
     }
     container = {"Image": image, "ModelDataUrl": data, "Environment": variables}
     return {"ModelName": name, "ExecutionRoleArn": role, "PrimaryContainer": container}

@@ -81,8 +81,9 @@ def test_ctrl_c_leaves_the_job_running(
 
     with monkeypatch.context() as patch:
         patch.setattr(place, "follow_training", interrupted)
-        assert main(["train", str(photos), *QUICK, "--epochs", "500", "--remote", "job_name=long"]) == 130
-    assert "end      clearsight sagemaker stop-job long" in capsys.readouterr().out
+        words = ["--remote", "job_name=long", "--remote", "region=us-east-1"]
+        assert main(["train", str(photos), *QUICK, "--epochs", "5000", *words]) == 130
+    assert "end      clearsight sagemaker stop-job long --region us-east-1" in capsys.readouterr().out
     client = boto3.client("sagemaker")
     assert client.describe_training_job(TrainingJobName="long")["TrainingJobStatus"] == "InProgress"
     assert main(["sagemaker", "stop-job", "long"]) == 0

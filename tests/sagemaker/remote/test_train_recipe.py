@@ -49,6 +49,7 @@ def test_an_interrupted_job_goes_on_from_its_checkpoints(
         patch.setattr(train_recipe, "metric_line", interrupt)
         first = train_recipe.train(JOB)
     assert (first.status.value, len(first.epochs())) == ("interrupted", 1)
+    assert (container / "output" / "data" / "run" / "checkpoints" / "newest.safetensors").is_file()
     # Another instance: what was uploaded as checkpoints is there, and nothing else.
     shutil.rmtree(container / "output")
     (container / "output" / "data").mkdir(parents=True)

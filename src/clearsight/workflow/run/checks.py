@@ -57,7 +57,8 @@ def check_checkpoint(run: Run) -> None:
 def check_epochs(run: Run, epochs: int) -> None:
     """Raise BadValue if a run cannot go on to so many epochs in all."""
     flag, trained = f"--epochs {epochs}", len(run.epochs())
-    run.recipe.replace(epochs=epochs)  # raises for a number out of range
+    # Raises for a number out of range, and reads the text of a flag.
+    epochs = run.recipe.replace(epochs=epochs).train.resolved_epochs
     if epochs < trained:
         raise BadValue(flag, f"the run has trained {several(trained, 'epoch')} already", fix="Pass more.")
     if run.stop_kind is StopKind.PATIENCE and epochs > trained:

@@ -118,14 +118,22 @@ def metric_line(metric: str, value: float) -> str:
 
 
 def deliver(run: Any, output: Path) -> None:
-    """Put the bundle where model.tar.gz is made of it, and the run where output.tar.gz is."""
+    """Put the bundle where model.tar.gz is made of it, and the run where output.tar.gz is.
+
+    An interrupted run keeps its checkpoints, so that it can be continued on another machine.
+    """
+    from clearsight.core.events import RunStatus
+
+    left_out = [] if run.status is RunStatus.INTERRUPTED else [run.checkpoints]
     if run.has_bundle:
         shutil.copytree(run.bundle, os.environ["SM_MODEL_DIR"], dirs_exist_ok=True)
+        left_out.append(run.bundle)
     target = output / "run"
     if run.path != target:
-        shutil.copytree(run.path, target, ignore=shutil.ignore_patterns("checkpoints", "model", "*.lock"))
+        names = [folder.name for folder in left_out]
+        shutil.copytree(run.path, target, ignore=lambda folder, _: names if Path(folder) == run.path else [])
         return
-    for folder in (run.checkpoints, run.bundle):
+    for folder in left_out:
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -5,15 +5,17 @@ WORKERS ?= 2
 READY := .venv/.ready
 CLIENTS := .venv-clients
 CLIENTS_READY := $(CLIENTS)/.ready
+CLIENTS_V3 := .venv-clients-v3
+CLIENTS_V3_READY := $(CLIENTS_V3)/.ready
 # Measured on Linux x86_64 with all extras and the tools of developers: 3.4 GB by deflate of a sample of them, and du.
 DOWNLOAD := 4
 INSTALLED := 7
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients quickstart test lint format bench docs images lock clean
+.PHONY: help setup clients clients-v3 quickstart test lint format bench docs images lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## create .venv with everything pinned; leaves .venv/bin/clearsight
 
@@ -41,6 +43,15 @@ $(CLIENTS_READY): requirements-clients.lock | $(READY)
 	@rm -f $@
 	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python $(CLIENTS)
 	@$(BIN)/uv pip sync -q --python $(CLIENTS)/bin/python --require-hashes requirements-clients.lock
+	@touch $@
+
+# Version 3 of the SDK has the package name of version 2.
+clients-v3: $(CLIENTS_V3_READY)  ## create .venv-clients-v3: version 3 of the SageMaker SDK (1 GB), for slow tests
+
+$(CLIENTS_V3_READY): requirements-clients-v3.lock | $(READY)
+	@rm -f $@
+	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python $(CLIENTS_V3)
+	@$(BIN)/uv pip sync -q --python $(CLIENTS_V3)/bin/python --require-hashes requirements-clients-v3.lock
 	@touch $@
 
 quickstart: $(READY)  ## run the whole main job on embedded data, in about a minute
@@ -78,8 +89,10 @@ lock: $(READY)  ## resolve the newest versions into requirements.lock
 		--extra dashboard --extra ray --extra sagemaker --extra dev pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command 'make lock' requirements-clients.in -o requirements-clients.lock
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command 'make lock' requirements-clients-v3.in -o requirements-clients-v3.lock
 	@echo 'uv' | $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command 'make lock' - -o requirements-bootstrap.lock
 
 clean:  ## remove .venv and caches
-	@rm -rf .venv $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv $(CLIENTS) $(CLIENTS_V3) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -89,6 +89,23 @@ def divided_again(model: Any, loss: Any, optimizer: Any, images: Tensor, labels:
     optimizer.step()
 
 
+class Mixup:
+    """Mixes images, and the labels too where `labels` is True (Zhang et al. 2018)."""
+
+    def __init__(self, *, labels: bool) -> None:
+        self._labels, self._draw = labels, torch.Generator().manual_seed(0)
+
+    def __call__(self, model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
+        share, order = 0.6, torch.randperm(len(images), generator=self._draw)
+        outputs = model(share * images + (1 - share) * images[order])
+        value = loss(outputs, labels)
+        if self._labels:
+            value = share * value + (1 - share) * loss(outputs, labels[order])
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+
+
 class StepOncePer:
     """Clears in every batch and steps in every `batches`-th, or accumulates where `clears` is False."""
 
@@ -335,6 +352,7 @@ def test_labels_outside_of_the_outputs_are_named_although_the_loop_ends(style: s
     ("parts", "words"),
     [
         ({"loss": nn.NLLLoss()}, "gets logits, where it expects log-probabilities"),
+        ({"model": network(CLASSES, nn.LogSoftmax(0)), "loss": nn.NLLLoss()}, "is taken over the images of the batch"),
         ({"model": network(CLASSES, nn.Softmax(1))}, "applies the softmax again"),
         ({"model": network(100)}, "has 100 outputs, but"),
         ({"model": network(1), "loss": OwnBinaryLoss(), "step": with_two_classes}, "are broadcast to (N, N)"),
@@ -406,6 +424,16 @@ def test_a_schedule_in_the_wrong_unit_is_named(
 def test_a_rate_of_0_is_named(style: str, tmp_path: Path) -> None:
     hook = run(style, tmp_path, optimizer=lambda model: torch.optim.SGD(model.parameters(), 0.0))
     assert "the learning rate was 0 in all 36 steps" in warnings(hook)[0].cause
+
+
+# Labels
+
+
+@pytest.mark.parametrize("labels", [False, True], ids=["images alone", "labels too"])
+def test_images_that_are_mixed_without_their_labels_are_named(style: str, tmp_path: Path, labels: bool) -> None:
+    found = warnings(run(style, tmp_path, step=Mixup(labels=labels)))
+    causes = [finding.cause for finding in found if finding.rule == "LabelNoise"]
+    assert ["40% of an image are another one's" in cause for cause in causes] == ([] if labels else [True])
 
 
 # Nothing stays behind

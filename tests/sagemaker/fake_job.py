@@ -1,8 +1,10 @@
-"""A process in the place of a training job: it writes events and log lines and trains nothing.
+"""A process in the place of a job: it writes events and log lines and does nothing else.
 
     python fake_job.py JOB_FOLDER
 
-The hyperparameter `script` says what happens: complete, fail, wait (until the stop file appears), die (without a word).
+The hyperparameter or variable `script` says what happens: complete, fail, wait (until the stop file appears), die
+(without a word), score (the loss of an epoch is that of the hyperparameter `x`, a little more in early epochs), silent
+(no metric).
 """
 
 from __future__ import annotations
@@ -38,12 +40,14 @@ class Writer:
 
 def main(folder: Path) -> int:
     request = json.loads((folder / "request.json").read_text())
-    settings = request.get("HyperParameters", {})
+    settings = request.get("HyperParameters") or request.get("Environment") or {}
     script = settings.get("script", "complete").strip('"')
     writer = Writer(folder, float(settings.get("pause", "0")))
     writer.status("Downloading", "Downloading input data")
     writer.status("Training", "Training image download completed. Training in progress.")
-    for epoch in range(3):
+    if script == "score":
+        return score(folder, request, writer)
+    for epoch in range(0 if script == "silent" else 3):
         writer.line(f"epoch {epoch} loss={1 / (epoch + 1):.3f}")
         writer.event("metric", name="loss", value=1 / (epoch + 1))
     if script == "die":
@@ -57,13 +61,31 @@ def main(folder: Path) -> int:
         writer.event("finished", status="Failed")
         return 1
     writer.status("Uploading", "Uploading generated training model")
-    output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
-    writer.event("artifacts", model=f"{output}/{request['TrainingJobName']}/output/model.tar.gz")
+    if "OutputDataConfig" in request:
+        output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+        writer.event("artifacts", model=f"{output}/{request['TrainingJobName']}/output/model.tar.gz")
+    elif "ProcessingJobName" in request:
+        writer.event("exit_message", text="3 epochs")
     for rule in request.get("DebugRuleConfigurations", []):
         writer.event(
             "rule", configuration=rule["RuleConfigurationName"], status="NoIssuesFound", details="", profiler=False
         )
     is_stopped = script == "wait"
+    writer.event("finished", status="Stopped" if is_stopped else "Completed")
+    return 0
+
+
+def score(folder: Path, request: dict[str, Any], writer: Writer) -> int:
+    """Write the loss of each epoch, x + 1 / (epoch + 1), until the last one or the stop file."""
+    settings = request["HyperParameters"]
+    is_stopped = False
+    for epoch in range(int(settings.get("epochs", "3"))):
+        value = float(settings["x"]) + 1 / (epoch + 1)
+        writer.event("metric", name="loss", value=value)
+        writer.line(f"epoch {epoch} loss={value!r}")
+        if is_stopped := (folder / "stop").exists():
+            break
+        time.sleep(float(settings.get("pause", "0")))
     writer.event("finished", status="Stopped" if is_stopped else "Completed")
     return 0
 

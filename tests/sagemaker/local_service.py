@@ -21,6 +21,7 @@ from clearsight_sagemaker.protocols.validation import known_members
 from clearsight_sagemaker.s3.store import ObjectStore
 from clearsight_sagemaker.service.app import ServiceApp
 from clearsight_sagemaker.service.server import ServiceOptions, service_state
+from clearsight_sagemaker.state.home import ServiceHome
 from clearsight_sagemaker.state.service_state import ServiceState
 
 FAKE_JOB = (sys.executable, str(Path(__file__).with_name("fake_job.py")))
@@ -103,27 +104,31 @@ def local_service(
         home=home,
         max_jobs=max_jobs,
         job_command=FAKE_JOB,
+        processing_command=FAKE_JOB,
+        transform_command=FAKE_JOB,
         job_environment={"WANDB_MODE": "offline"},
         strict_endpoints=strict_endpoints,
     )
     environment = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1", "SECRET": "x", "CLEARSIGHT_JOB": "token"}
     if sources := os.environ.get("PYTHONPATH"):  # of a checkout that is not the installed one
         environment["PYTHONPATH"] = sources
-    with service_state(options, "http://127.0.0.1:1", environment) as state:
-        store = ObjectStore(state.home.objects)
-        try:
-            with TestClient(ServiceApp(state, store, require_signature=require_signature)) as client:
-                yield LocalService(state, client)
-        finally:
-            store.close()
-            _end_supervisor(state)
+    try:
+        with service_state(options, "http://127.0.0.1:1", environment) as state:
+            store = ObjectStore(state.home.objects)
+            try:
+                with TestClient(ServiceApp(state, store, require_signature=require_signature)) as client:
+                    yield LocalService(state, client)
+            finally:
+                store.close()
+    finally:
+        _end_supervisor(ServiceHome(home))  # last: the queues would start another one
 
 
-def _end_supervisor(state: ServiceState) -> None:
+def _end_supervisor(home: ServiceHome) -> None:
     """End the process, a child of this one, that would otherwise wait some seconds for further jobs."""
-    if not state.home.processes.is_dir():
+    if not home.processes.is_dir():
         return
-    store = JobStore(state.home.processes)
+    store = JobStore(home.processes)
     identity = store.supervisor
     store.close()
     for supervisor in client._supervisors:

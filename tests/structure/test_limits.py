@@ -29,7 +29,7 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight/tuning/searchers": "registry: one searcher per file",
     "clearsight/workflow/report.py": "one verb per file",
     "clearsight_sagemaker/endpoints/event_stream.py": "a wire format of AWS, and no more",
-    "clearsight_sagemaker/service/operations.py": "registry: the operations of all services",
+    "clearsight_sagemaker/remote/container": "one program of a container per file",
     "clearsight_sagemaker/smdebug_folder.py": "one constant that jobs, rules and clients have in common",
     "clearsight_sagemaker/training/job_site": "the name that Python loads, and no more",
     "clearsight_sagemaker/training/job_site/clearsight_job": "one hook per file, imported when torch is",

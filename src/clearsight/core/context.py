@@ -103,6 +103,7 @@ class LoopInfo:
     renewed_weights: True if they are others in every forward pass.
     held_out_steps: optimizer steps on batches that met the model in evaluation mode, of other data than the training.
     output_factor: number by which the loop multiplied the outputs before a loss on logits; 0 for not known.
+    own_share: mean share of its own that an image has where images are mixed and their labels are not; 1 elsewhere.
     averaged: share of the way of the trained weights that their moving average has gone, where another model of such
     weights is what the loop evaluates; None where there is none.
     """
@@ -138,6 +139,7 @@ class LoopInfo:
     renewed_weights: bool = False
     held_out_steps: int = 0
     output_factor: float = 0.0
+    own_share: float = 1.0
     averaged: float | None = None
     schedule: ScheduleInfo = field(default_factory=ScheduleInfo)
 

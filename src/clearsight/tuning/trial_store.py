@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import optuna
@@ -23,8 +23,8 @@ from clearsight.core.secrets import redact
 from clearsight.core.stop import StopKind
 from clearsight.core.study import Searcher, Study
 from clearsight.core.trial import SCORES, Trial, TrialResult, TrialState, pareto_front, rank
+from clearsight.tuning.proposal import ask
 from clearsight.tuning.pruners import build_pruner
-from clearsight.tuning.samplers import PerTrialSampler
 from clearsight.tuning.storage.conversion import (
     distribution_of,
     drawn_dimensions,
@@ -42,6 +42,7 @@ from clearsight.tuning.storage.optuna_storage import (
 )
 from clearsight.tuning.storage.trial_folder import TrialFolder, trial_numbers
 
+_OF_OPTUNA = ("number", "state", "params", "values", "curve")  # fields of a trial that Optuna's trials have
 _IN_MEMORY = "study"  # Hyperband assigns brackets by the study's name, which must not depend on the name of a folder
 
 
@@ -82,25 +83,13 @@ class TrialStore:
 
     def propose(self) -> Trial | None:
         """Return a new trial with the next values; None once every combination has been proposed."""
-        space = self.study.plan.space
+        plan = self.study.plan
         with translate_storage_errors(self._url), quiet_optuna():
-            trials = self.optuna_study.get_trials(deepcopy=False)
-            # Imported trials have numbers, but a grid or a sequence must not skip values because of them.
-            imported = sum("source" in frozen.user_attrs for frozen in trials)
-            size = self._searcher.size(space)
-            if size is not None and len(trials) - imported >= size:
-                return None
-            self.optuna_study.sampler = PerTrialSampler(
-                lambda number: self._searcher.sampler(space, self.study.plan.seed, number - imported)
-            )
-            proposal = self.optuna_study.ask()
-            params: dict[str, Any] = {}
-            for dimension in space.dimensions:
-                if dimension.name not in params and dimension.applies(params):
-                    # The public suggest_* functions take ends and steps, and would build the distribution again.
-                    params[dimension.name] = proposal._suggest(dimension.name, distribution_of(dimension.domain))
+            proposal = ask(self.optuna_study, plan.space, self._searcher, plan.seed)
+        if proposal is None:
+            return None
         self.folder(proposal.number).clear()  # left by a trial of a storage that was lost
-        self.folder(proposal.number).write_proposal(params)
+        self.folder(proposal.number).write_proposal(proposal.params)
         self._touch(proposal.number)
         return self.trial(proposal.number)
 
@@ -180,6 +169,11 @@ class TrialStore:
         # Trials of this study get the numbers after them: the storage must never have one without the imported ones.
         self.flush()
         return len(fitting)
+
+    def add(self, trial: Trial) -> None:
+        """Add a trial that was run elsewhere, under the next number, with everything that is known about it."""
+        attributes = (field.name for field in fields(trial) if field.name not in _OF_OPTUNA)
+        self._add_trial(trial, **{name: getattr(trial, name) for name in attributes})
 
     def delete_weights(self) -> None:
         """Delete the weights of the trials that have ended, except those of the best ones; their scores stay.

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -15,6 +15,7 @@ import typer
 from clearsight.core.errors import BadValue, NotFound
 from clearsight.core.safe_text import printable_line
 from clearsight_sagemaker.cli.output import env_lines, job_lines, job_values, log_lines, status_lines, status_values
+from clearsight_sagemaker.remote.commands import delete_endpoint, fetch, follow, stop_job
 from clearsight_sagemaker.state.home import ServiceHome, default_home
 
 _HELP = {"help_option_names": ["--help", "-h"]}
@@ -209,3 +210,16 @@ def profiler_report(
 
     print(write_profiler_output(run, out) / "profiler-report.html")
     return 0
+
+
+# Of jobs and endpoints in an account, or of the service under `exec`: what `--on sagemaker` has submitted.
+_ACCOUNT: dict[str, Callable[..., int]] = {
+    "fetch": fetch,
+    "follow": follow,
+    "stop-job": stop_job,
+    "delete-endpoint": delete_endpoint,
+}
+for _name, _command in _ACCOUNT.items():
+    app.command(_name, context_settings=_HELP, rich_help_panel="Jobs of clearsight train, tune, deploy --on sagemaker")(
+        _command
+    )

@@ -9,11 +9,18 @@ from pathlib import Path
 from clearsight_sagemaker.cloud.log_lines import lines_before, lines_from
 from clearsight_sagemaker.protocols.errors import ServiceError
 from clearsight_sagemaker.state.resource_table import Resource, ResourceExists
-from clearsight_sagemaker.state.service_state import TRAINING_JOB, ServiceState
+from clearsight_sagemaker.state.service_state import PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB, ServiceState
 
 TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
+PROCESSING_GROUP = "/aws/sagemaker/ProcessingJobs"
+TRANSFORM_GROUP = "/aws/sagemaker/TransformJobs"
 ENDPOINTS_GROUP = "/aws/sagemaker/Endpoints"  # with the name of the endpoint after it
-_KINDS = {TRAINING_GROUP: TRAINING_JOB}  # group -> kind of the jobs whose logs it has
+_KINDS = {
+    TRAINING_GROUP: TRAINING_JOB,
+    PROCESSING_GROUP: PROCESSING_JOB,
+    TRANSFORM_GROUP: TRANSFORM_JOB,
+}  # group -> kind of the jobs whose logs it has
+_TRANSFORM_INSTANCE = "i-local"  # streams of transform jobs have the name of an instance in the place of a host
 _DELETED = "deleted-log-stream"
 _LAST_BYTES = 512 << 10  # in which the last line is found
 
@@ -77,10 +84,11 @@ def no_such_group() -> ServiceError:
 
 
 def _job_streams(state: ServiceState, group: str, prefix: str) -> Iterator[LogStream]:
+    host = _TRANSFORM_INSTANCE if group == TRANSFORM_GROUP else "algo-1"
     for resource in _jobs(state, _KINDS[group], prefix):
         yield LogStream(
             group=group,
-            name=f"{resource.name}/algo-1-{int(resource.created)}",
+            name=f"{resource.name}/{host}-{int(resource.created)}",
             created=resource.created,
             path=state.queues[_KINDS[group]].folder(resource.name).log,
         )

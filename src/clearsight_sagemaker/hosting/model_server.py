@@ -13,6 +13,7 @@ from pathlib import Path
 
 from clearsight.core.errors import BadValue, ClearsightError
 from clearsight.core.machine import cores
+from clearsight_sagemaker.algorithms.built_in_algorithms import built_in_algorithm
 from clearsight_sagemaker.hosting.container_definition import ContainerDefinition
 from clearsight_sagemaker.hosting.model_files import ModelFiles
 from clearsight_sagemaker.hosting.worker import InvocationResult, Worker, WorkerEnded, WorkerSettings, product_python
@@ -119,7 +120,7 @@ class ModelServer:
 
     def _free_worker(self, end: float) -> Worker | None:
         """Return a process that is free; None after the time, or where the model cannot be loaded any more."""
-        while (left := end - time.monotonic()) > 0 and not self.problem:
+        while (left := end - time.monotonic()) > 0 and not self.problem and not self._stopped.is_set():
             try:
                 worker = self._free.get(timeout=min(left, 1.0))
             except queue.Empty:
@@ -181,6 +182,7 @@ class ModelServer:
             code=files.code,
             program=files.program,
             is_bundle=files.is_bundle,
+            is_algorithm=bool(built_in_algorithm(files.container.image)),
             threads=max(1, cores() // self.workers),
         )
         python = product_python() if files.is_bundle else str(files.folder.python / "bin" / "python")

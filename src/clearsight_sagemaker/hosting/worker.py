@@ -30,6 +30,7 @@ class WorkerEnded(Exception):
 class WorkerSettings:
     """Settings of worker_process.py. model, code: folders as the process sees them.  program: "" for no script.
 
+    is_algorithm: the container is that of the built-in image-classification algorithm.
     source: folder in which clearsight is.  threads: of the runtime of a bundle.
     """
 
@@ -37,6 +38,7 @@ class WorkerSettings:
     code: str
     program: str
     is_bundle: bool
+    is_algorithm: bool
     threads: int
     source: str = str(Path(clearsight.__file__).parents[1])
 

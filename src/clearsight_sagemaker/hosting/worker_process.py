@@ -51,6 +51,26 @@ class BundleFunctions:
         return output_fn(predict_fn(input_fn(body, content_type), model), accept)
 
 
+class AlgorithmFunctions:
+    """Functions of a model of the built-in image-classification algorithm: a list of probabilities for an image."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self._folder, self._threads = folder, threads
+
+    def load(self) -> Any:
+        """Return a classifier that has classified a test image."""
+        from clearsight_sagemaker.algorithms.image_classification.responses import ImageClassifier
+
+        classifier = ImageClassifier.open(self._folder, threads=self._threads)
+        classifier.predictor.canary()
+        return classifier
+
+    def respond(self, model: Any, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
+        """Return the probabilities of the image in a request."""
+        response: tuple[bytes, str] = model.respond(body, content_type, accept)
+        return response
+
+
 @contextlib.contextmanager
 def _importable(source: str) -> Iterator[None]:
     """Find clearsight in the folder `source` within the block, and nothing else there after it."""
@@ -66,6 +86,8 @@ def _importable(source: str) -> Iterator[None]:
 
 def _functions(settings: dict[str, Any]) -> Functions:
     folder = Path(settings["model"])
+    if settings["is_algorithm"]:
+        return AlgorithmFunctions(folder, settings["threads"])
     if settings["is_bundle"]:
         return BundleFunctions(folder, settings["threads"])
     from clearsight.serving.handlers.functions import HandlerFunctions
@@ -88,6 +110,9 @@ def main(words: list[str]) -> int:
         from clearsight.core.guard import Guard
         from clearsight.serving.error_responses import status_of
         from clearsight.serving.handlers.frames import frame, receive
+
+        if settings["is_algorithm"]:
+            import clearsight_sagemaker.algorithms.image_classification.responses  # noqa: F401 - found here alone
     with socket.socket(fileno=settings["socket"]) as connection:
         guard = Guard("the model", report=lambda _: None)
         loaded = guard.run(_load, settings)

@@ -26,7 +26,7 @@ class JobFiles:
 
     @property
     def events(self) -> Path:
-        """One JSON object a line: status, metric, artifacts, rule, failed, finished."""
+        """One JSON object a line: status, metric, artifacts, rule, exit_message, failed, finished."""
         return self.path / "events.jsonl"
 
     @property

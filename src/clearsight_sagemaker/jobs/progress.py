@@ -43,7 +43,7 @@ class JobProgress:
     """Folded events. offset: byte of the event file up to which they are in.  modified: time of the last event.
 
     status: InProgress, Stopping, Completed, Failed or Stopped.  metrics: the last value and its time, by name.
-    end: secondary status and message of the end, until the job has finished.
+    end: secondary status and message of the end, until the job has finished.  exit_message: of a processing job.
     """
 
     status: str = "InProgress"
@@ -52,6 +52,7 @@ class JobProgress:
     rules: dict[tuple[bool, str], RuleStatus] = field(default_factory=dict)
     model: str = ""
     reason: str = ""
+    exit_message: str = ""
     exit_code: int | None = None
     modified: float = 0.0
     offset: int = 0
@@ -104,6 +105,8 @@ class JobProgress:
                 self.metrics[str(event.get("name"))] = (float(value), moment)
         elif kind == "artifacts":
             self.model = str(event.get("model") or self.model)  # the output may come in an event of its own
+        elif kind == "exit_message":
+            self.exit_message = str(event.get("text") or "")[:_MOST_REASON]
         elif kind == "failed":
             self.reason = str(event.get("reason") or "")[:_MOST_REASON]
             self.exit_code = event.get("exit_code")
@@ -119,7 +122,8 @@ class JobProgress:
         if secondary == "Stopping":
             self.status = "Stopping"
         if self.transitions and self.transitions[-1].status == secondary:
-            self.transitions[-1].message = message or self.transitions[-1].message
+            if secondary != "Stopping":  # the first one says why; the process adds that it has seen it
+                self.transitions[-1].message = message or self.transitions[-1].message
             return
         self._close_last(moment)
         self.transitions.append(Transition(status=secondary, start=moment, message=message))

@@ -115,12 +115,13 @@ class JobQueue:
 
             return self._table.change(self.kind, resource.name, changed) or resource
 
-    def stop(self, name: str) -> None:
-        """Ask a job to stop. One that waits for its turn ends at once."""
+    def stop(self, name: str, message: str = "") -> None:
+        """Ask a job to stop; one that waits for its turn ends at once. message: of its status, "" for the usual one."""
         with self._lock:
             folder, resource = self.folder(name), self._table.get(self.kind, name)
             folder.stop_file.touch()
-            folder.append("status", secondary="Stopping", message="Stopping the training job")
+            text = message or f"Stopping the {self.kind.replace('-', ' ')}"
+            folder.append("status", secondary="Stopping", message=text)
             if resource is not None and not resource.document.get("process"):
                 folder.append("finished", status="Stopped")
             if resource is not None:

@@ -21,6 +21,8 @@ from clearsight.core.format import duration, file_size
 from clearsight_sagemaker.cloud.log_lines import lines_before
 from clearsight_sagemaker.pages.endpoint_page import EndpointPages, endpoint_rows
 from clearsight_sagemaker.pages.job_page import job_page, page_of
+from clearsight_sagemaker.pages.other_jobs import OtherJobPages
+from clearsight_sagemaker.pages.tuning_page import TuningPages, short_number
 from clearsight_sagemaker.resources.training_jobs import stop_training_job
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.s3.listing import list_page
@@ -57,6 +59,8 @@ def build_pages(state: ServiceState, store: ObjectStore) -> Starlette:
         Route(f"{PREFIX}jobs/{{name}}", pages.job),
         Route(f"{PREFIX}jobs/{{name}}/log", pages.log),
         Route(f"{PREFIX}jobs/{{name}}/stop", pages.stop, methods=["POST"]),
+        *pages.tuning.routes(PREFIX),
+        *pages.other_jobs.routes(),
         Route(f"{PREFIX}buckets/{{bucket}}", pages.bucket),
         *(Route(f"{PREFIX}{name}", pages.file) for name in _FILES),
     ]
@@ -68,6 +72,8 @@ class _Pages:
 
     def __init__(self, state: ServiceState, store: ObjectStore) -> None:
         self._state, self._store = state, store
+        self.tuning = TuningPages(state, self.render)
+        self.other_jobs = OtherJobPages(state, PREFIX, self.render, _HEADERS)
         self._environment = Environment(
             loader=PackageLoader("clearsight_sagemaker", "templates/pages"),
             autoescape=True,
@@ -76,7 +82,12 @@ class _Pages:
             lstrip_blocks=True,
         )
         self._environment.globals["page_of"] = page_of
-        self._environment.filters |= {"moment": _moment, "duration": duration, "size": file_size}
+        self._environment.filters |= {
+            "moment": _moment,
+            "duration": duration,
+            "size": file_size,
+            "short_number": short_number,
+        }
 
     async def overview(self, request: Request) -> Response:
         """All jobs, the newest first, and all buckets."""
@@ -94,7 +105,9 @@ class _Pages:
             disk = shutil.disk_usage(self._state.home.folder)
             return {
                 "jobs": [self._row(job) for job in jobs],
+                "tuning_jobs": self.tuning.rows(),
                 "after": after,
+                "other_jobs": self.other_jobs.rows(),
                 "name": query.name_contains,
                 "endpoints": endpoint_rows(self._state),
                 "buckets": [] if self._state.s3_endpoint else self._store.buckets(),

@@ -22,10 +22,10 @@ _RUNTIME_PATH = re.compile(r"/endpoints/[^/]+/(async-)?invocations(-response-str
 class Address:
     """Destination of a request. kind: the protocol.  service: None for S3 and the runtime of endpoints.
 
-    operation: from the target of a JSON request, "" for a form, whose body says it.
+    operation: from the target or the path of a JSON request, "" for a form, whose body says it.
     """
 
-    kind: Literal["json", "query", "s3", "runtime"]
+    kind: Literal["json", "rest", "query", "s3", "runtime"]
     service: AwsService | None = None
     operation: str = ""
 
@@ -39,6 +39,8 @@ def address_of(request: Request) -> Address:
         if service is None:
             raise _no_service(scope or prefix)
         return Address(kind="json", service=service, operation=operation)
+    if service := rest_service(request):
+        return Address(kind="rest", service=service, operation=request.url.path.strip("/"))
     is_form = request.headers.get("content-type", "").startswith(_FORM)
     if scope == "sagemaker" and _RUNTIME_PATH.fullmatch(request.url.path):
         return Address(kind="runtime")
@@ -50,6 +52,11 @@ def address_of(request: Request) -> Address:
     if not scope and is_form and request.method == "POST" and request.url.path == "/":
         return Address(kind="query")
     return Address(kind="s3")
+
+
+def rest_service(request: Request) -> AwsService | None:
+    """Return the service of a path of REST-JSON; no bucket may have such a name."""
+    return next((service for service in SERVICES if request.url.path in service.paths), None)
 
 
 def service_of_form(form: Mapping[str, str]) -> AwsService:

@@ -28,8 +28,11 @@ def _refuse_constant(name: str) -> float:
 
 
 def json_response(result: Mapping[str, Any] | None, shape: Any, version: str) -> Response:
-    """Return a result. shape: of the output, None for an operation without one.  version: of the protocol, "1.1"."""
-    media_type = f"application/x-amz-json-{version}"
+    """Return a result. shape: of the output, None for an operation without one.
+
+    version: of the protocol, "1.1", or "" for REST-JSON.
+    """
+    media_type = f"application/x-amz-json-{version}" if version else "application/json"
     if shape is None:
         return Response(b"", media_type=media_type)
     body = json.dumps(plain_result(dict(result or {}), shape), allow_nan=False, separators=(",", ":"))

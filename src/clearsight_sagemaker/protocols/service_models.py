@@ -14,17 +14,19 @@ from clearsight_sagemaker.protocols.errors import ServiceError
 class AwsService:
     """A service. name: of botocore.  scope: in the scope of a signature.  target: before the dot of X-Amz-Target.
 
-    version: of the query protocol, "" where the service does not speak it.
+    version: of the query protocol, "" where the service does not speak it.  paths: of REST-JSON, each an operation's.
     """
 
     name: str
     scope: str
     target: str = ""
     version: str = ""
+    paths: tuple[str, ...] = ()
 
 
 SERVICES = (
     AwsService(name="sagemaker", scope="sagemaker", target="SageMaker"),
+    AwsService(name="sagemaker-metrics", scope="sagemaker-metrics", paths=("/BatchPutMetrics", "/BatchGetMetrics")),
     AwsService(name="logs", scope="logs", target="Logs_20140328"),
     AwsService(name="application-autoscaling", scope="application-autoscaling", target="AnyScaleFrontendService"),
     AwsService(name="cloudwatch", scope="monitoring", target="GraniteServiceVersion20100801", version="2010-08-01"),

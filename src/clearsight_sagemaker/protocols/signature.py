@@ -22,9 +22,11 @@ from clearsight_sagemaker.protocols.errors import ServiceError
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_SIGNED_CHUNKS = ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
 _HEADER = re.compile(
     rf"{_ALGORITHM}\s+Credential=([^/,\s]+)/([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{{64}})"
 )
+_NOTHING = hashlib.sha256(b"").hexdigest()
 _SKEW_SECONDS = 900.0
 _LONGEST_SECONDS = 604_800  # of a presigned address
 # Of S3, these parts of a query belong to what version 2 signs.
@@ -58,15 +60,44 @@ class _Claim:
     payload: str
 
 
-def check_signature(request: Request, key: SignatureKey, body: bytes | None) -> None:
+class ChunkSignatures:
+    """Signatures of one body, checked in the order of its chunks.
+
+    key: derived for the scope.  moment, scope: of the request.  signature: of its header, where the chain begins.
+    has_trailer: the headers after the last chunk are signed too.
+    """
+
+    def __init__(self, *, key: bytes, moment: str, scope: str, signature: str, has_trailer: bool) -> None:
+        self._key, self._moment, self._scope, self._previous = key, moment, scope, signature
+        self.has_trailer = has_trailer
+
+    def accepts(self, signature: str, digest: str) -> bool:
+        """Return True for the signature of the next chunk. digest: SHA-256 of its data, hexadecimal."""
+        return self._accepts(signature, "AWS4-HMAC-SHA256-PAYLOAD", _NOTHING, digest)
+
+    def accepts_trailer(self, trailers: Mapping[str, str]) -> bool:
+        """Return True where the headers after the last chunk are signed, as the last of them says."""
+        name = "x-amz-trailer-signature"
+        text = "".join(f"{key}:{value}\n" for key, value in trailers.items() if key not in ("", name))
+        digest = hashlib.sha256(text.encode("latin-1")).hexdigest()
+        return self._accepts(trailers.get(name, ""), "AWS4-HMAC-SHA256-TRAILER", digest)
+
+    def _accepts(self, signature: str, algorithm: str, *digests: str) -> bool:
+        text = "\n".join([algorithm, self._moment, self._scope, self._previous, *digests])
+        self._previous = hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+        return hmac.compare_digest(self._previous.encode(), signature.encode())
+
+
+def check_signature(request: Request, key: SignatureKey, body: bytes | None) -> ChunkSignatures | None:
     """Raise ServiceError unless a request is signed with the key.
 
-    body: None for one that S3 streams, whose hash the request declares.
+    body: None for one that S3 streams, whose hash the request declares; where it declares signed chunks, the
+    signatures of these are returned, to be checked while the body is read.
     """
     query = dict(parse_qsl(request.url.query, keep_blank_values=True))
     if "AWSAccessKeyId" in query and "Signature" in query:
         _check_version_2(request, key, query)
-        return
+        return None
     claim = _claim_of_query(query) if "X-Amz-Signature" in query else _claim_of_header(request, body)
     if not hmac.compare_digest(claim.access_key.encode(), key.access_key.encode()):
         raise _unknown_key()
@@ -74,6 +105,15 @@ def check_signature(request: Request, key: SignatureKey, body: bytes | None) -> 
     signature = _signature(request, claim, key.secret_key)
     if not hmac.compare_digest(signature, claim.signature):
         raise _wrong_signature()
+    if claim.payload not in _SIGNED_CHUNKS:
+        return None
+    return ChunkSignatures(
+        key=_signing_key(claim.scope, key.secret_key),
+        moment=claim.moment,
+        scope=claim.scope,
+        signature=signature,
+        has_trailer=claim.payload == _SIGNED_CHUNKS[1],
+    )
 
 
 def _claim_of_header(request: Request, body: bytes | None) -> _Claim:
@@ -117,8 +157,8 @@ def _claim_of_query(query: Mapping[str, str]) -> _Claim:
 
 def _check_declared_hash(request: Request, claim: _Claim, body: bytes | None) -> None:
     """Raise ServiceError for a body that is not the signed one, or that nobody can check."""
-    if claim.payload.startswith("STREAMING-AWS4"):
-        text = "Signatures of single chunks are not checked. Send the hash of the body, or UNSIGNED-PAYLOAD."
+    if claim.payload.startswith("STREAMING-AWS4") and (claim.payload not in _SIGNED_CHUNKS or body is not None):
+        text = f"The payload {claim.payload} is not checked. Send the hash of the body, or UNSIGNED-PAYLOAD."
         raise ServiceError("NotImplemented", text, 501)
     if body is not None and len(claim.payload) == 64 and claim.payload != hashlib.sha256(body).hexdigest():
         text = "The provided 'x-amz-content-sha256' header does not match what was computed."
@@ -128,7 +168,7 @@ def _check_declared_hash(request: Request, claim: _Claim, body: bytes | None) ->
 
 
 def _signature(request: Request, claim: _Claim, secret: str) -> str:
-    date, region, service, _ = [*claim.scope.split("/"), "", "", "", ""][:4]
+    date, _, service, _ = [*claim.scope.split("/"), "", "", "", ""][:4]
     if not claim.moment.startswith(date) or not date:
         raise _wrong_signature()
     canonical = "\n".join(
@@ -144,10 +184,16 @@ def _signature(request: Request, claim: _Claim, secret: str) -> str:
     )
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     text = "\n".join([_ALGORITHM, claim.moment, claim.scope, digest])
+    return hmac.new(_signing_key(claim.scope, secret), text.encode(), hashlib.sha256).hexdigest()
+
+
+def _signing_key(scope: str, secret: str) -> bytes:
+    """Return the key of a scope date/region/service/aws4_request."""
+    date, region, service = [*scope.split("/"), "", "", ""][:3]
     key = f"AWS4{secret}".encode()
     for part in (date, region, service, "aws4_request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    return key
 
 
 def _canonical_path(request: Request, service: str) -> str:

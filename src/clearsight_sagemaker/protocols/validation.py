@@ -25,11 +25,15 @@ def check_request(parameters: Mapping[str, Any], shape: Any) -> None:
     """
     if shape is None:
         return
-    problems = [*_structure_problems(parameters, shape, "")]
+    try:
+        problems = [*_structure_problems(parameters, shape, "")]
+        if not problems:
+            _check_types(parameters, shape)
+    except RecursionError:  # of a shape that contains itself, such as SearchExpression
+        raise ServiceError("SerializationException", "The request is nested too deeply.") from None
     if problems:
         count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
         raise validation_error(count + "; ".join(problems))
-    _check_types(parameters, shape)
 
 
 def _check_types(parameters: Mapping[str, Any], shape: Any) -> None:

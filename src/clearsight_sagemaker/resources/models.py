@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from clearsight_sagemaker.algorithms.built_in_algorithms import built_in_algorithm
 from clearsight_sagemaker.protocols.errors import validation_error
 from clearsight_sagemaker.resources.listing import listed
 from clearsight_sagemaker.resources.tags import tag_map
@@ -108,9 +109,10 @@ def _container(request: Mapping[str, Any]) -> Mapping[str, Any]:
 def _check_image(uri: str) -> None:
     found = _REPOSITORY.fullmatch(uri)
     name = found.group(1) if found else uri
-    if not {*_IMAGES} & {*name.split("-")}:
+    if not {*_IMAGES} & {*name.split("-")} and not built_in_algorithm(uri):
         text = (
-            f"The local service runs models of PyTorch images and of clearsight, and {name} is neither ({uri})."
+            f"The local service runs models of PyTorch images, of image-classification and of clearsight, and {name} is"
+            f" neither of them ({uri})."
             " Containers are not started on this machine; use a model of sagemaker.pytorch."
         )
         raise validation_error(text)

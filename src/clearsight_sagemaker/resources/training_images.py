@@ -38,10 +38,7 @@ def training_image(uri: str) -> TrainingImage:
 
 
 def _refused(uri: str, name: str) -> ServiceError:
-    text = (
-        f"The local service runs training jobs of PyTorch images, and {name} is none ({uri}). Containers are not"
-        " started on this machine; use an estimator of sagemaker.pytorch."
+    return validation_error(
+        f"The local service runs training jobs of PyTorch images and of image-classification, and {name} is neither"
+        f" ({uri}). Containers are not started on this machine; use an estimator of sagemaker.pytorch."
     )
-    if name == "image-classification":
-        text += " `clearsight train` fine-tunes an image classifier without a script."
-    return validation_error(text)

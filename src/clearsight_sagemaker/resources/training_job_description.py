@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from clearsight_sagemaker.jobs.progress import JobProgress, RuleStatus
@@ -68,6 +69,12 @@ def warm_pool_status(resource: Resource) -> dict[str, Any] | None:
     return {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 0}
 
 
+def rule_job_name(job: str, rule: str) -> str:
+    """Return the name of the processing job that judges a rule of a training job."""
+    digest = hashlib.sha256(f"{job}/{rule}".encode()).hexdigest()[:8]
+    return f"{job[:26]}-{rule[:26]}-{digest}".lower()
+
+
 def _channels(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for channel in request.get("InputDataConfig", []):
         yield {"CompressionType": "None", "RecordWrapperType": "None", **channel}
@@ -92,13 +99,12 @@ def _rules(
     for configuration in configurations:
         name = configuration["RuleConfigurationName"]
         status = progress.rules.get((kind == "Profiler", name)) or _missing_status(progress, resource)
-        digest = hashlib.sha256(f"{resource.name}/{name}".encode()).hexdigest()[:8]
+        if status.status == "InProgress" and progress.status == "Stopping":
+            status = replace(status, status="Stopping", time=progress.transitions[-1].start)
         statuses.append(
             {
                 "RuleConfigurationName": name,
-                "RuleEvaluationJobArn": account.arn(
-                    "processing-job", f"{resource.name[:26]}-{name[:26]}-{digest}".lower()
-                ),
+                "RuleEvaluationJobArn": account.arn("processing-job", rule_job_name(resource.name, name)),
                 "RuleEvaluationStatus": status.status,
                 "StatusDetails": status.details or None,
                 "LastModifiedTime": status.time,
@@ -114,6 +120,8 @@ def _missing_status(progress: JobProgress, resource: Resource) -> RuleStatus:
     """Return the status of a rule of which no event has come."""
     if not progress.ended:
         return RuleStatus(status="InProgress", details="", time=resource.created)
+    if progress.status == "Stopped":
+        return RuleStatus(status="Stopped", details="", time=progress.modified)
     details = "InternalServerError: the job ended before the rule was evaluated."
     return RuleStatus(status="Error", details=details, time=progress.modified)
 

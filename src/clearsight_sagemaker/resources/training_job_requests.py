@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from clearsight_sagemaker.algorithms.built_in_algorithms import METRIC_DEFINITIONS, built_in_algorithm
 from clearsight_sagemaker.protocols.errors import validation_error
 from clearsight_sagemaker.resources.training_images import training_image
 
@@ -26,7 +27,7 @@ def checked_training_request(request: Mapping[str, Any]) -> dict[str, Any]:
         raise validation_error(
             f"AlgorithmSpecification names {named}. The local service needs a TrainingImage of PyTorch."
         )
-    training_image(algorithm["TrainingImage"])
+    algorithm = _checked_algorithm(algorithm)
     resources = request.get("ResourceConfig", {})
     if not ({"InstanceType", "InstanceCount"} <= resources.keys() or "InstanceGroups" in resources):
         raise validation_error("ResourceConfig must have InstanceType and InstanceCount, or InstanceGroups.")
@@ -36,7 +37,21 @@ def checked_training_request(request: Mapping[str, Any]) -> dict[str, Any]:
     _check_unique("InputDataConfig", "ChannelName", request.get("InputDataConfig", []))
     for kind in ("DebugRuleConfigurations", "ProfilerRuleConfigurations"):
         _check_unique(kind, "RuleConfigurationName", request.get(kind, []))
-    return {**request, "StoppingCondition": stopping}
+    return {**request, "AlgorithmSpecification": algorithm, "StoppingCondition": stopping}
+
+
+def _checked_algorithm(algorithm: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return AlgorithmSpecification, with the metrics of a built-in algorithm; raises ServiceError."""
+    if not built_in_algorithm(algorithm["TrainingImage"]):
+        training_image(algorithm["TrainingImage"])
+        return algorithm
+    definitions = [*METRIC_DEFINITIONS]
+    if algorithm.get("MetricDefinitions", definitions) != definitions:
+        raise validation_error(
+            "You can't override the metric definitions for Amazon SageMaker algorithms. Please retry the request"
+            " without specifying metric definitions."
+        )
+    return {**algorithm, "MetricDefinitions": definitions}
 
 
 def _check_spot(request: Mapping[str, Any], stopping: Mapping[str, Any]) -> None:

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from clearsight_sagemaker.experiments.job_components import (
+    add_job_component,
+    check_experiment_config,
+    keep_job_facts,
+)
 from clearsight_sagemaker.jobs.queue import ACTIVE
 from clearsight_sagemaker.protocols.errors import ServiceError, validation_error
 from clearsight_sagemaker.protocols.json_protocol import seconds_of
@@ -24,6 +29,23 @@ _CREATING = "Creating"  # not yet InProgress: the queue must not see a job befor
 def create_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
     """Store a job and put it into the queue."""
     checked = checked_training_request(request)
+    check_experiment_config(state, checked)
+    return {"TrainingJobArn": _add_job(state, checked, {})}
+
+
+def create_child_job(state: ServiceState, request: Mapping[str, Any], tuning_job: str) -> None:
+    """Create a training job of a tuning job, unless that was done already. tuning_job: its ARN."""
+    existing = state.table.get(TRAINING_JOB, request["TrainingJobName"])
+    if existing is None:
+        _add_job(state, checked_training_request(request), {"tuning_job": tuning_job})
+    elif existing.document.get("tuning_job") != tuning_job:
+        raise _name_in_use(existing.document["arn"])
+    elif existing.status == _CREATING:
+        _complete_creation(state, existing.name, existing.document["request"])
+
+
+def _add_job(state: ServiceState, checked: dict[str, Any], facts: Mapping[str, Any]) -> str:
+    """Store a job, put it into the queue, and return its ARN. facts: further members of its document."""
     active = state.training_jobs.count_active()
     if active >= _MOST_ACTIVE:
         text = f"The service has {active} training jobs that wait or run, and the limit is {_MOST_ACTIVE}."
@@ -33,16 +55,20 @@ def create_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict
         kind=TRAINING_JOB,
         name=name,
         status=_CREATING,
-        document={"request": checked, "arn": arn, "state": {"secondary": "Starting"}},
+        document={"request": checked, "arn": arn, "state": {"secondary": "Starting"}, **facts},
         tags=tag_map(checked.get("Tags", [])),
     )
     try:
         state.table.add(resource)
     except ResourceExists:
-        text = "Training job names must be unique within an AWS account and region, and a training job with this name"
-        raise ServiceError("ResourceInUse", f"{text} already exists ({arn})") from None
+        raise _name_in_use(arn) from None
     _complete_creation(state, name, checked)
-    return {"TrainingJobArn": arn}
+    return arn
+
+
+def _name_in_use(arn: str) -> ServiceError:
+    text = "Training job names must be unique within an AWS account and region, and a training job with this name"
+    return ServiceError("ResourceInUse", f"{text} already exists ({arn})")
 
 
 def complete_creations(state: ServiceState) -> None:
@@ -52,6 +78,7 @@ def complete_creations(state: ServiceState) -> None:
 
 
 def _complete_creation(state: ServiceState, name: str, request: dict[str, Any]) -> None:
+    add_job_component(state, TRAINING_JOB, name, request)
     folder = state.training_jobs.folder(name)
     folder.create(request, state.service_facts)
     folder.append("status", secondary="Starting", message="Starting the training job")
@@ -111,14 +138,23 @@ def update_training_job(state: ServiceState, request: Mapping[str, Any]) -> dict
         text = f"The request was rejected because the training job is in status {resource.status}."
         raise validation_error(text)
 
+    address = request.get("ProfilerConfig", {}).get("S3OutputPath")
+    if address not in (None, profiler_address := _profiler_address(resource)) and profiler_address:
+        raise validation_error(f"S3OutputPath of the profiler cannot be changed: it is {profiler_address}.")
+
     def changed(row: Resource) -> Resource:
         before = row.document["request"]
         after = dict(before)
         for name in ("ProfilerConfig", "ResourceConfig", "RemoteDebugConfig"):
             if name in request:
                 after[name] = {**before.get(name, {}), **request[name]}
-        if "ProfilerRuleConfigurations" in request:
-            after["ProfilerRuleConfigurations"] = request["ProfilerRuleConfigurations"]
+        # Rules are added to those that run already.
+        rules = {rule["RuleConfigurationName"]: rule for rule in request.get("ProfilerRuleConfigurations", [])}
+        running = before.get("ProfilerRuleConfigurations", [])
+        names = {rule["RuleConfigurationName"] for rule in running}
+        added = [rule for name, rule in rules.items() if name not in names]
+        if added:
+            after["ProfilerRuleConfigurations"] = [*running, *added]
         return replace(row, document={**row.document, "request": after}, modified=time.time())
 
     updated = state.table.change(TRAINING_JOB, resource.name, changed) or resource
@@ -132,6 +168,7 @@ def delete_training_job(state: ServiceState, request: Mapping[str, Any]) -> None
     if resource.status not in _ENDED:
         text = f"The request was rejected because the training job is in status {resource.status}."
         raise validation_error(text)
+    keep_job_facts(state, TRAINING_JOB, resource.name)
     state.training_jobs.forget(resource.name)
 
 
@@ -143,6 +180,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("sagemaker", "StopTrainingJob"): stop_training_job,
     ("sagemaker", "UpdateTrainingJob"): update_training_job,
 }
+
+
+def _profiler_address(resource: Resource) -> str:
+    """Return S3OutputPath of a job's profiler, "" where it has none."""
+    return str((resource.document["request"].get("ProfilerConfig") or {}).get("S3OutputPath", ""))
 
 
 def _job(state: ServiceState, name: str) -> Resource:

@@ -21,12 +21,22 @@ class JobRules:
     def __init__(self, folder: JobFolder, request: Mapping[str, Any], events: EventLog, log: JobLog) -> None:
         self._folder, self._request, self._events, self._log = folder, request, events, log
         self._process: RuleProcess | None = None
+        self._settings: RuleSettings | None = None
 
     def start(self, support: NamespaceSupport, variables: Mapping[str, str], user: Mapping[str, str]) -> None:
         """Start to judge the rules, before the script starts. variables: of the script.  user: of this process."""
+        self._settings = RuleSettings(support=support, variables=variables, user=user)
+        self._start_process(self._settings)
+
+    def update(self, request: Mapping[str, Any]) -> None:
+        """Take a request that was changed while the script runs; a process that judges already reads it itself."""
+        self._request = request
+        if self._process is None and self._settings is not None:
+            self._start_process(self._settings)
+
+    def _start_process(self, settings: RuleSettings) -> None:
         if not any(configurations(self._request)):
             return
-        settings = RuleSettings(support=support, variables=variables, user=user)
         try:
             self._process = RuleProcess(self._folder, self._request, settings, self._events, self._log)
         except OSError as error:
@@ -47,10 +57,10 @@ class JobRules:
         except (OSError, JobFailed) as error:  # a full disk, or a request without a folder for tensors
             self._log.write(f"The rules of the job were not judged to the end: {error}")
 
-    def report(self) -> None:
-        """Append the verdicts as events."""
+    def report(self, *, is_stopped: bool) -> None:
+        """Append the verdicts as events. is_stopped: the user has stopped the job."""
         if self._process is not None:
-            self._process.report()
+            self._process.report(is_stopped=is_stopped)
 
     def _keep_run(self) -> None:
         source = tensors_folder(self._folder, self._request).parent / "clearsight"

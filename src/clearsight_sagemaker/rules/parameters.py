@@ -27,7 +27,7 @@ PROFILER_DEFAULTS: dict[str, dict[str, float]] = {
     "StepOutlier": {"stddev": 3, "n_outliers": 10},
 }
 """Profiler rules by name, with their parameters."""
-_ACCEPTED = ("scan_interval_us", "mode")  # without effect: a job is judged once, at its end, and in all modes
+_ACCEPTED = ("scan_interval_us", "mode")  # when a rule is judged; and a mode, without effect: all count
 
 
 def hint_of(error: Mapping[str, Any]) -> str:

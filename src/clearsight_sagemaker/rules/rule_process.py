@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, configurations
-from clearsight_sagemaker.rules.rule_status import ERROR, IN_PROGRESS
+from clearsight_sagemaker.rules.rule_configuration import configurations
+from clearsight_sagemaker.rules.rule_status import CLEAR, ERROR, FOUND, IN_PROGRESS, STOPPED
 from clearsight_sagemaker.smdebug_folder import SMDEBUG_FOLDER
 from clearsight_sagemaker.training.container_files import synced_folders
 from clearsight_sagemaker.training.event_log import EventLog
@@ -45,12 +45,12 @@ class RuleProcess:
         self, folder: JobFolder, request: Mapping[str, Any], settings: RuleSettings, events: EventLog, log: JobLog
     ) -> None:
         self._events, self._log = events, log
-        self._rules = {(rule.is_profiler, rule.name): rule for rule in configurations(request)}
+        self._rules = [(rule.is_profiler, rule.name) for rule in configurations(request)]
         self._tensors = tensors_folder(folder, request)
         self._verdicts: dict[tuple[bool, str], dict[str, Any]] = {}
         self._reported = set[tuple[bool, str]]()
         self._is_ending, self._problem, self._lines = False, "", list[str]()
-        for rule in self._rules.values():
+        for rule in self._rules:
             self._event(rule, IN_PROGRESS)
         packages = os.pathsep.join(
             [str(_PACKAGES), str(SMDEBUG_FOLDER), *filter(None, [settings.user.get("PYTHONPATH", "")])]
@@ -101,13 +101,19 @@ class RuleProcess:
         if self._problem:
             self._log.write(f"The rules of the job were not judged to the end: {self._problem}.", *self._lines)
 
-    def report(self) -> None:
-        """Append the verdicts as events: SageMaker changes them after the end of training."""
-        for key, rule in self._rules.items():
-            if key in self._reported:
+    def report(self, *, is_stopped: bool = False) -> None:
+        """Append the verdicts as events: SageMaker changes them after the end of training.
+
+        is_stopped: the user has stopped the job, and with it the rules that have found nothing until then.
+        """
+        for rule in self._rules:
+            if rule in self._reported:
                 continue
-            if key in self._verdicts:
-                self._events.append("rule", **self._verdicts[key])
+            event = self._verdicts.get(rule, {})
+            if is_stopped and event.get("status") != FOUND:
+                self._event(rule, STOPPED, str(event.get("details", "")) if event.get("status") == CLEAR else "")
+            elif event:
+                self._events.append("rule", **event)
             else:
                 reason = self._problem or "it has no verdict"
                 self._event(rule, ERROR, f"InternalServerError: the rule was not judged to the end: {reason}.")
@@ -153,6 +159,11 @@ class RuleProcess:
                 continue
             event = values["rule"]
             key = (event["profiler"], event["configuration"])
+            if key not in self._rules:  # UpdateTrainingJob has added it
+                self._rules.append(key)
+            if event["status"] == IN_PROGRESS:
+                self._events.append("rule", **event)
+                continue
             self._verdicts[key] = event
             if self._is_ending:
                 self._reported.discard(key)
@@ -164,9 +175,10 @@ class RuleProcess:
         for line in pipe:
             self._lines = [*self._lines, line.rstrip("\n")][-_MOST_LINES:]
 
-    def _event(self, rule: RuleConfiguration, status: str, details: str = "") -> None:
+    def _event(self, rule: tuple[bool, str], status: str, details: str = "") -> None:
+        is_profiler, name = rule
         more = {"details": details} if details else {}
-        self._events.append("rule", configuration=rule.name, status=status, profiler=rule.is_profiler, **more)
+        self._events.append("rule", configuration=name, status=status, profiler=is_profiler, **more)
 
 
 def tensors_folder(folder: JobFolder, request: Mapping[str, Any]) -> Path:

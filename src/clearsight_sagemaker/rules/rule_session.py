@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from clearsight.core.files import stays_inside
 from clearsight_sagemaker.rules.actions import RuleActions
 from clearsight_sagemaker.rules.built_in_rule import NO_DATA, BuiltInRule
 from clearsight_sagemaker.rules.custom_rule import CustomRule, RuleEnvironment
-from clearsight_sagemaker.rules.profiling.profiler_verdicts import ProfilerRules
+from clearsight_sagemaker.rules.profiling.profiler_verdicts import ProfilerRule, ProfilerRules
 from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, configurations
-from clearsight_sagemaker.rules.rule_status import ERROR, FOUND, RuleReporter, RuleVerdict
+from clearsight_sagemaker.rules.rule_status import ERROR, FOUND, IN_PROGRESS, RuleReporter, RuleVerdict
 from clearsight_sagemaker.rules.run_findings import RunFindings
 from clearsight_sagemaker.rules.saved_tensors import SavedTensors
 from clearsight_sagemaker.s3.errors import S3Error
@@ -48,9 +48,12 @@ class RuleSession:
         self._actions = RuleActions(self._request["TrainingJobName"], folder, service, reporter.write)
         self._findings = RunFindings(run, [rule.rule for rule in configurations(self._request)])
         self._built_in, self._custom = list[BuiltInRule](), list[CustomRule]()
+        self._profiler = ProfilerRules(self._request, objects)
+        self._request_time = folder.request.stat().st_mtime_ns
         for configuration in configurations(self._request):
             if not configuration.is_profiler:
                 self._add(configuration)
+        self._pass_on_errors(self._profiler.rules.values())
 
     def _add(self, configuration: RuleConfiguration) -> None:
         try:
@@ -83,14 +86,16 @@ class RuleSession:
                 if rule.verdict is None:
                     rule.check_idle(time.monotonic() - last_change)
                     self._pass_on(rule)
+            self._check_request()
+            for profiler_rule in self._profiler.check():
+                self._pass_on(profiler_rule)
             pause = max(_EVERY, 4 * (time.monotonic() - start))
 
     def finish(self) -> None:
         """Judge the last steps, and report all verdicts that are not yet there, those of profiler rules too."""
         self._check_new()
-        request = self._folder.read_request()  # UpdateTrainingJob may have changed the profiler's part
-        profiler = ProfilerRules(request, self._objects)
-        profiler.write_profile(self._run)
+        self._check_request()
+        self._profiler.finish(self._run)
         self._findings.judge()
         for rule in self._built_in:
             if rule.verdict is None and not self._tensors_are_there():
@@ -103,13 +108,28 @@ class RuleSession:
         for custom in self._custom:
             if custom.verdict is None:
                 self._report(custom.configuration, custom.finish(), custom.actions)
-        for configuration, verdict in profiler.verdicts(self._findings):
-            self._report(configuration, verdict, [])
+        for profiler_rule in self._profiler.verdicts(self._findings):
+            self._pass_on(profiler_rule)
 
     def close(self) -> None:
         """End the processes of custom rules."""
         for rule in self._custom:
             rule.stop()
+
+    def _check_request(self) -> None:
+        """Take what UpdateTrainingJob has changed: the profiler's part, to which rules may have been added."""
+        changed = self._folder.request.stat().st_mtime_ns
+        if changed != self._request_time:
+            self._request_time = changed
+            added = self._profiler.update(self._folder.read_request())
+            for rule in added:
+                self._reporter.status(rule.configuration, IN_PROGRESS)
+            self._pass_on_errors(added)
+
+    def _pass_on_errors(self, rules: Iterable[ProfilerRule]) -> None:
+        """Report the rules that cannot be judged at all."""
+        for rule in rules:
+            self._pass_on(rule)
 
     def _tensors_are_there(self) -> bool:
         return self._saved.opened() is not None
@@ -136,7 +156,7 @@ class RuleSession:
             self._pass_on(rule)
         return bool(steps)
 
-    def _pass_on(self, rule: BuiltInRule | CustomRule) -> None:
+    def _pass_on(self, rule: BuiltInRule | CustomRule | ProfilerRule) -> None:
         if rule.verdict is not None:
             self._report(rule.configuration, rule.verdict, rule.actions)
 

@@ -21,6 +21,11 @@ class RunFindings:
         self._rules = sorted(set(rules) & set(ALL_RULES.names()))
         self._findings: Sequence[Finding] = ()
 
+    @classmethod
+    def none(cls) -> RunFindings:
+        """Return findings without a run, which are none."""
+        return cls(Path(), ())
+
     def judge(self) -> None:
         """Judge what is in the run folder now. Without a run nothing is found."""
         if not self._rules:

@@ -73,6 +73,19 @@ class S3:
         self.store.check_bucket(bucket)
         return _xml("VersioningConfiguration", "")
 
+    async def get_website(self, request: Request, bucket: str, key: str) -> Response:
+        return Response(self.store.website(bucket), media_type="application/xml")
+
+    async def put_website(self, request: Request, bucket: str, key: str) -> Response:
+        body = await request.body()
+        parse(body)
+        await run_in_threadpool(self.store.set_website, bucket, body)
+        return Response()
+
+    async def delete_website(self, request: Request, bucket: str, key: str) -> Response:
+        await run_in_threadpool(self.store.set_website, bucket, b"")
+        return Response(status_code=204)
+
     async def acl(self, request: Request, bucket: str, key: str) -> Response:
         if key:
             self.store.head(bucket, key)
@@ -252,6 +265,9 @@ _OPERATIONS: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "location", "bucket", S3.location),
     ("GET", "versioning", "bucket", S3.versioning),
     ("GET", "acl", "bucket", S3.acl),
+    ("GET", "website", "bucket", S3.get_website),
+    ("PUT", "website", "bucket", S3.put_website),
+    ("DELETE", "website", "bucket", S3.delete_website),
     ("GET", "uploads", "bucket", S3.list_uploads),
     ("GET", "", "bucket", S3.list_objects),
     ("PUT", "", "bucket", S3.create_bucket),
@@ -321,7 +337,8 @@ async def _receive(request: Request, file: IO[bytes]) -> tuple[str, dict[str, st
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > _MOST_BYTES:
         raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
-    return await write_body(_in_large_pieces(request.stream()), request.headers, file)
+    signatures = request.scope.get("chunk_signatures")  # of whoever has checked that of the request
+    return await write_body(_in_large_pieces(request.stream()), request.headers, file, signatures)
 
 
 async def _in_large_pieces(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ from typing import IO, Protocol
 
 from starlette.datastructures import Headers
 
+from clearsight_sagemaker.protocols.signature import ChunkSignatures
 from clearsight_sagemaker.s3.errors import S3Error
 
 ALGORITHMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
@@ -43,14 +44,17 @@ _DIGESTS: Mapping[str, Callable[[], Digest]] = {
 }
 
 
-async def write_body(stream: AsyncIterator[bytes], headers: Headers, file: IO[bytes]) -> tuple[str, dict[str, str]]:
+async def write_body(
+    stream: AsyncIterator[bytes], headers: Headers, file: IO[bytes], signatures: ChunkSignatures | None = None
+) -> tuple[str, dict[str, str]]:
     """Write the body of a request into a file; return its etag (MD5) and its checksums by algorithm.
 
+    signatures: of the chunks, None where they need not be signed.
     Raises S3Error for a body that is cut short or is not what its headers say.
     """
     trailers: dict[str, str] = {}
     is_chunked = headers.get("x-amz-content-sha256", "").startswith("STREAMING-")
-    pieces = _unchunked(stream, trailers) if is_chunked else stream
+    pieces = _unchunked(stream, trailers, signatures) if is_chunked else stream
     declared_names = [name for name in ALGORITHMS if f"x-amz-checksum-{name}" in headers]
     declared_names += [
         name for name in ALGORITHMS if f"x-amz-checksum-{name}" in headers.get("x-amz-trailer", "").lower()
@@ -105,13 +109,15 @@ def _check_md5(headers: Headers, digest: bytes) -> None:
         raise S3Error("BadDigest", "The Content-MD5 you specified did not match what we received.")
 
 
-async def _unchunked(stream: AsyncIterator[bytes], trailers: dict[str, str]) -> AsyncIterator[bytes]:
+async def _unchunked(
+    stream: AsyncIterator[bytes], trailers: dict[str, str], signatures: ChunkSignatures | None
+) -> AsyncIterator[bytes]:
     """Yield the data of an aws-chunked body, and put what follows it into `trailers`.
 
     A chunk is "SIZE[;chunk-signature=...]" in hexadecimal, CRLF, so many bytes, CRLF; the last one has no bytes and is
     followed by lines "name:value".
     """
-    waiting, left = bytearray(), 0
+    waiting, left, chunk = bytearray(), 0, _Chunk(signatures)
     in_data = is_last = False
     async for piece in stream:
         waiting += piece
@@ -121,11 +127,13 @@ async def _unchunked(stream: AsyncIterator[bytes], trailers: dict[str, str]) -> 
                 del waiting[: len(data)]
                 left -= len(data)
                 if data:
+                    chunk.update(data)
                     yield data
                 if left or len(waiting) < 2:
                     break
                 del waiting[:2]
                 in_data = False
+                chunk.finish()
                 continue
             line, found, rest = bytes(waiting).partition(b"\r\n")
             if not found:
@@ -142,5 +150,36 @@ async def _unchunked(stream: AsyncIterator[bytes], trailers: dict[str, str]) -> 
             except ValueError:
                 raise S3Error("IncompleteBody", "The request body has a chunk without a size.") from None
             is_last, in_data = left == 0, left > 0
+            chunk.begin(line)
+            if is_last:
+                chunk.finish()
     if not is_last:
         raise S3Error("IncompleteBody", "The request body terminated unexpectedly")
+    if signatures is not None and signatures.has_trailer and not signatures.accepts_trailer(trailers):
+        raise _wrong_chunk()
+
+
+class _Chunk:
+    """Chunk that is being read, whose signature is checked where there are any."""
+
+    def __init__(self, signatures: ChunkSignatures | None) -> None:
+        self._signatures, self._signature, self._sha256 = signatures, "", hashlib.sha256()
+
+    def begin(self, line: bytes) -> None:
+        """Take the line before the data."""
+        self._signature = line.partition(b"chunk-signature=")[2].decode("latin-1")
+        self._sha256 = hashlib.sha256()
+
+    def update(self, data: bytes) -> None:
+        if self._signatures is not None:
+            self._sha256.update(data)
+
+    def finish(self) -> None:
+        """Raise S3Error unless the data are signed."""
+        if self._signatures is not None and not self._signatures.accepts(self._signature, self._sha256.hexdigest()):
+            raise _wrong_chunk()
+
+
+def _wrong_chunk() -> S3Error:
+    text = "The signature of a chunk that we calculated does not match the one you provided. Check your key."
+    return S3Error("SignatureDoesNotMatch", text)

@@ -25,8 +25,10 @@ STATUSES = {
     "NoSuchKey": 404,
     "NoSuchTagSet": 404,
     "NoSuchUpload": 404,
+    "NoSuchWebsiteConfiguration": 404,
     "NotImplemented": 501,
     "PreconditionFailed": 412,
+    "SignatureDoesNotMatch": 403,
     "XAmzContentChecksumMismatch": 400,
 }
 

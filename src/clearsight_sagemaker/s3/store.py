@@ -29,6 +29,7 @@ from clearsight_sagemaker.s3.store_lock import StoreLock, lock_file
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS buckets (name TEXT PRIMARY KEY, created REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS websites (bucket TEXT PRIMARY KEY, configuration BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS objects (
     bucket TEXT NOT NULL, key TEXT NOT NULL, inode INTEGER NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL,
     modified REAL NOT NULL, etag TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (bucket, key, inode)
@@ -115,6 +116,23 @@ class ObjectStore:
         if not self.rows("SELECT 1 FROM buckets WHERE name = ?", name):
             raise no_such_bucket(name)
 
+    def website(self, bucket: str) -> bytes:
+        """Return the website configuration of a bucket, XML as it was sent; raises S3Error where there is none."""
+        self.check_bucket(bucket)
+        rows = self.rows("SELECT configuration FROM websites WHERE bucket = ?", bucket)
+        if not rows:
+            text = "The specified bucket does not have a website configuration"
+            raise S3Error("NoSuchWebsiteConfiguration", text, bucket)
+        return bytes(rows[0][0])
+
+    def set_website(self, bucket: str, configuration: bytes) -> None:
+        """Store the website configuration of a bucket, b"" for none; raises S3Error."""
+        with self._lock:
+            self.check_bucket(bucket)
+            self.rows("DELETE FROM websites WHERE bucket = ?", bucket)
+            if configuration:
+                self.rows("INSERT INTO websites VALUES (?, ?)", bucket, configuration)
+
     def delete_bucket(self, name: str) -> None:
         """Delete an empty bucket; raises S3Error."""
         with self._lock:
@@ -122,6 +140,7 @@ class ObjectStore:
             if self.rows("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", name):
                 raise S3Error("BucketNotEmpty", "The bucket you tried to delete is not empty", name)
             self.rows("DELETE FROM uploads WHERE bucket = ?", name)
+            self.rows("DELETE FROM websites WHERE bucket = ?", name)
             self.rows("DELETE FROM buckets WHERE name = ?", name)
             shutil.rmtree(self.folder / name, ignore_errors=True)
 

@@ -17,7 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from clearsight.core.errors import ClearsightError
 from clearsight_sagemaker.endpoints.runtime import MOST_BODY, Runtime
 from clearsight_sagemaker.pages.app import build_pages, is_page
-from clearsight_sagemaker.protocols.addressing import Address, address_of, is_query_form, service_of_form
+from clearsight_sagemaker.protocols.addressing import (
+    Address,
+    address_of,
+    is_query_form,
+    rest_service,
+    service_of_form,
+)
 from clearsight_sagemaker.protocols.errors import ServiceError, json_error, xml_error
 from clearsight_sagemaker.protocols.json_protocol import json_response, read_parameters
 from clearsight_sagemaker.protocols.query_protocol import query_response, read_form
@@ -100,7 +106,7 @@ class ServiceApp:
         most = MOST_BODY + (1 << 20) if address.kind == "runtime" else _MOST_BODY
         body = None if address.kind == "s3" and _is_upload(request) else await _bounded_body(request, most)
         if self._key is not None:
-            check_signature(request, self._key, body)
+            request.scope["chunk_signatures"] = check_signature(request, self._key, body)
         if address.kind == "s3" and self._state.s3_endpoint:
             text = f"The objects of this service are at {self._state.s3_endpoint}. Set AWS_ENDPOINT_URL_S3."
             raise ServiceError("AccessDenied", text, 403)
@@ -116,6 +122,8 @@ class ServiceApp:
         service, operation = _service(address), address.operation
         shape = operation_model(service, operation).input_shape
         result = await self._run(service, operation, read_parameters(body), shape)
+        if address.kind == "rest":
+            return json_response(result, operation_model(service, operation).output_shape, "")
         version = "1.0" if request.headers.get("content-type", "").endswith("1.0") else "1.1"
         return json_response(result, operation_model(service, operation).output_shape, version)
 
@@ -200,7 +208,7 @@ def _with_identity(send: Send, identity: str) -> Send:
 
 
 def _error_response(request: Request, error: ServiceError, identity: str) -> Response:
-    if "x-amz-target" in request.headers:
+    if "x-amz-target" in request.headers or rest_service(request):
         return json_error(error)
     if is_query_form(request):
         return xml_error(error, identity)

@@ -26,15 +26,18 @@ from clearsight_sagemaker.endpoints.controller import EndpointSettings
 from clearsight_sagemaker.endpoints.hosted_endpoints import HostedEndpoints
 from clearsight_sagemaker.jobs.queue import JobQueue
 from clearsight_sagemaker.protocols.service_models import service_model
+from clearsight_sagemaker.resources.processing_jobs import PROCESSING
 from clearsight_sagemaker.resources.training_jobs import complete_creations
+from clearsight_sagemaker.resources.transform_jobs import TRANSFORM
 from clearsight_sagemaker.s3.store import ObjectStore
 from clearsight_sagemaker.scaling.target_tracking import scale_variants
 from clearsight_sagemaker.service.app import ServiceApp
 from clearsight_sagemaker.state.home import LocalAccount, ServiceHome
 from clearsight_sagemaker.state.resource_table import ResourceTable
-from clearsight_sagemaker.state.service_state import TRAINING_JOB, ServiceState
+from clearsight_sagemaker.state.service_state import PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB, ServiceState
 from clearsight_sagemaker.training.objects import JobObjects, Objects
 from clearsight_sagemaker.training.remote_objects import RemoteObjects
+from clearsight_sagemaker.tuning.controller import tuning_controller
 
 LOG = logging.getLogger("clearsight.sagemaker")
 
@@ -53,9 +56,10 @@ class ServiceOptions:
     """Options of a service. port: 0 for any free one.  max_jobs: at the same time, 0 for the number of cores.
 
     state_url: of the table, "" for SQLite in the home.  job_environment: variables for the scripts of jobs.
-    job_command: what runs a job; the folder of the job is appended.  s3_endpoint: address of an S3 that is used in the
-    place of the service's own, with the keys of the environment.  strict_endpoints: fail an endpoint whose model cannot
-    be loaded; it comes into service otherwise, as in SageMaker, and answers with the reason.
+    job_command, processing_command, transform_command: what runs a job; the folder of the job is appended.
+    s3_endpoint: address of an S3 that is used in the place of the service's own, with the keys of the environment.
+    strict_endpoints: fail an endpoint whose model cannot be loaded; it comes into service otherwise, as in SageMaker,
+    and answers with the reason.
     """
 
     home: Path
@@ -68,6 +72,8 @@ class ServiceOptions:
     strict_endpoints: bool = False
     job_environment: Mapping[str, str] = field(default_factory=dict)
     job_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.training")
+    processing_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.processing")
+    transform_command: Sequence[str] = (sys.executable, "-P", "-m", "clearsight_sagemaker.transform")
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65_536:
@@ -85,6 +91,7 @@ class ServiceOptions:
         read by every user of the machine, and databases and jobs may have passwords.
         """
         values = {**asdict(self), "home": str(self.home), "job_command": list(self.job_command)}
+        values |= {name: list(values[name]) for name in ("processing_command", "transform_command")}
         write_text(_options_path(self.home), json.dumps(values, indent=2) + "\n", private=True)
 
     @classmethod
@@ -114,7 +121,11 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
     home = ServiceHome(options.home)
     home.create()
     table = ResourceTable(options.state_url or home.state_url())
-    commands = {TRAINING_JOB: options.job_command}
+    commands = {
+        TRAINING_JOB: options.job_command,
+        PROCESSING_JOB: options.processing_command,
+        TRANSFORM_JOB: options.transform_command,
+    }
     queues = {
         kind: JobQueue(
             table,
@@ -139,6 +150,8 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
         job_environment={**_chosen(environment, _SCRIPT_VARIABLES), **options.job_environment},
     )
     complete_creations(state)
+    PROCESSING.complete_creations(state)
+    TRANSFORM.complete_creations(state)
     with jobs_of(home.processes):
         pass  # its table is made here, before several threads open it
     for queue in queues.values():
@@ -150,7 +163,8 @@ def service_state(options: ServiceOptions, endpoint_url: str, environment: Mappi
     )
     state.endpoints.start(settings, notify=partial(send, state), scale=partial(scale_variants, state))
     try:
-        yield state
+        with tuning_controller(state):
+            yield state
     finally:
         state.endpoints.close()
         for queue in queues.values():

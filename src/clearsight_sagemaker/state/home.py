@@ -68,6 +68,11 @@ class ServiceHome:
         return self.folder / "jobs"
 
     @property
+    def studies(self) -> Path:
+        """Folder with one folder for each tuning job whose study was opened."""
+        return self.folder / "studies"
+
+    @property
     def endpoints(self) -> Path:
         """Folder with one folder for each endpoint."""
         return self.folder / "endpoints"
@@ -86,6 +91,11 @@ class ServiceHome:
     def metrics(self) -> Path:
         """File of the metrics that clients have put, one JSON object a line."""
         return self.folder / "metrics.jsonl"
+
+    @property
+    def component_metrics(self) -> Path:
+        """Folder with a file for each trial component whose metrics clients have put, one JSON object a line."""
+        return self.folder / "component-metrics"
 
     @property
     def notifications(self) -> Path:

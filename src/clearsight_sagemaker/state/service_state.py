@@ -14,6 +14,9 @@ from clearsight_sagemaker.state.home import LocalAccount, ServiceHome
 from clearsight_sagemaker.state.resource_table import BadToken, Resource, ResourceQuery, ResourceTable
 
 TRAINING_JOB = "training-job"
+TUNING_JOB = "hyper-parameter-tuning-job"
+PROCESSING_JOB = "processing-job"
+TRANSFORM_JOB = "transform-job"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,7 @@ class ServiceState:
 
     queues: of jobs, by kind.  job_environment: variables that scripts of jobs get.
     endpoints: what serves them.  file_lock: held while a file of the home is appended to.
+    tuning_changed: set when tuning jobs change.
     endpoint_url: where the service listens; the processes of jobs are told it.  s3_endpoint: of an S3 in the place of
     the service's own, "" for none.
     """
@@ -35,6 +39,7 @@ class ServiceState:
     job_environment: Mapping[str, str] = field(default_factory=dict)
     s3_endpoint: str = ""
     file_lock: threading.Lock = field(default_factory=threading.Lock)
+    tuning_changed: threading.Event = field(default_factory=threading.Event)
 
     @property
     def training_jobs(self) -> JobQueue:

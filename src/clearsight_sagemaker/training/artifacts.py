@@ -21,7 +21,7 @@ def upload_model(folder: JobFolder, request: Mapping[str, Any], objects: Objects
     """
     output = request["OutputDataConfig"]
     results = join_uri(output["S3OutputPath"], request["TrainingJobName"], "output")
-    files = list(_files(folder.ml / "model", folder, warn))
+    files = list(files_of(folder.ml / "model", folder, warn))
     if output.get("CompressionType") != "NONE":
         return _upload_archive(files, join_uri(results, "model.tar.gz"), objects)
     for name, path in files:
@@ -33,7 +33,7 @@ def upload_output(
     folder: JobFolder, request: Mapping[str, Any], objects: Objects, warn: Callable[[str], None]
 ) -> str | None:
     """Upload /opt/ml/output/data and the failure file; return the address, None where there is nothing."""
-    files = list(_files(folder.ml / "output" / "data", folder, warn))
+    files = list(files_of(folder.ml / "output" / "data", folder, warn))
     failure = folder.ml / "output" / "failure"
     if failure.is_file() and not failure.is_symlink():
         files.append(("failure", failure))
@@ -61,7 +61,7 @@ def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _files(root: Path, folder: JobFolder, warn: Callable[[str], None]) -> Iterator[tuple[str, Path]]:
+def files_of(root: Path, folder: JobFolder, warn: Callable[[str], None]) -> Iterator[tuple[str, Path]]:
     """Yield names and paths of the files below a folder, in order.
 
     A link is replaced by the file in the job's /opt/ml that it leads to; one that leads elsewhere is left out, and so

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from clearsight.core.secrets import redact
+from clearsight_sagemaker.algorithms.built_in_algorithms import algorithm_python_path
 from clearsight_sagemaker.training.channels import Channel, Downloader, channels_of
 from clearsight_sagemaker.training.container_files import SyncedFolder, synced_folders, write_container_files
-from clearsight_sagemaker.training.environment import UserEnvironment, gpus, platform_variables, toolkit_variables
-from clearsight_sagemaker.training.event_log import EventLog
+from clearsight_sagemaker.training.environment import gpus, platform_variables, toolkit_variables
 from clearsight_sagemaker.training.failure import (
     Interrupted,
     JobFailed,
-    StopRequested,
+    algorithm_error,
     client_error,
     container_error,
     error_text,
@@ -28,67 +26,15 @@ from clearsight_sagemaker.training.failure import (
 )
 from clearsight_sagemaker.training.folder_sync import FolderSync, SyncThread
 from clearsight_sagemaker.training.hyperparameters import Hyperparameters
-from clearsight_sagemaker.training.job_folder import JobFolder, ServiceSettings
-from clearsight_sagemaker.training.job_log import JobLog
+from clearsight_sagemaker.training.job_profiler import JobProfiler
 from clearsight_sagemaker.training.job_python import PipSettings, create_python, install_package
 from clearsight_sagemaker.training.metric_definitions import MetricReader
-from clearsight_sagemaker.training.objects import Objects, join_uri
+from clearsight_sagemaker.training.processes.job_context import JobContext, RunEnd, TimeLimits
 from clearsight_sagemaker.training.processes.job_process import JobProcess, Launch, Outcome
-from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport, ml_link, remove_work
-from clearsight_sagemaker.training.processes.system_metrics import SystemMetrics
+from clearsight_sagemaker.training.processes.namespaces import ml_link, remove_work
 from clearsight_sagemaker.training.user_code import UserCode, fetch_code, make_executable
 
-_POLL_SECONDS = 0.1
 _KILLED = "its processes were killed by something outside the job, such as the system where memory runs short"
-
-
-class RunEnd(StrEnum):
-    """End of a script that did not fail."""
-
-    COMPLETED = "Completed"
-    STOPPED = "Stopped"
-    MAX_RUNTIME = "MaxRuntimeExceeded"
-    MAX_WAIT = "MaxWaitTimeExceeded"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobContext:
-    """Parts of a job that all its attempts share. stop_seconds: between SIGTERM and SIGKILL."""
-
-    folder: JobFolder
-    request: Mapping[str, Any]
-    service: ServiceSettings
-    user: UserEnvironment
-    support: NamespaceSupport
-    objects: Objects
-    events: EventLog
-    log: JobLog
-    stop_seconds: float
-
-    @property
-    def ml(self) -> str:
-        """Return the path of /opt/ml as the job sees it."""
-        return self.support.ml or str(self.folder.ml)
-
-    def check_stop(self) -> None:
-        """Raise StopRequested where the user has asked for it."""
-        if self.folder.stop.exists():
-            raise StopRequested
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TimeLimits:
-    """Times at which a job is ended, on the monotonic clock; None for no limit."""
-
-    runtime: float | None
-    wait: float | None
-
-    def exceeded(self) -> RunEnd | None:
-        """Return the limit that is exceeded."""
-        now = time.monotonic()
-        if self.runtime is not None and now > self.runtime:
-            return RunEnd.MAX_RUNTIME
-        return RunEnd.MAX_WAIT if self.wait is not None and now > self.wait else None
 
 
 @dataclass(slots=True)
@@ -163,6 +109,8 @@ class JobAttempt:
             create_python(folder.python, None, pip)
         if is_python and (code / "setup.py").is_file():
             context.log.write(*install_package(folder.python / "bin" / "python", code, variables))
+        if self.code.is_built_in:  # with the packages of this process, and without what changes users' scripts
+            variables["PYTHONPATH"] = algorithm_python_path(context.user.variables)
         if self.code.program:
             make_executable(code / self.code.program)
             variables |= toolkit_variables(context.request, self.hyperparameters, self.code, self.channels, context.ml)
@@ -173,8 +121,11 @@ class JobAttempt:
         """Return the environment of the script, once the attempt is prepared."""
         return self._variables
 
-    def run(self, limits: TimeLimits) -> RunEnd:
-        """Run the script to its end. Raises JobFailed, Interrupted, and OSError or S3Error for its uploads."""
+    def run(self, limits: TimeLimits, on_request: Callable[[Mapping[str, Any]], None] = lambda request: None) -> RunEnd:
+        """Run the script to its end. Raises JobFailed, Interrupted, and OSError or S3Error for its uploads.
+
+        on_request: called with the request where UpdateTrainingJob changes it meanwhile.
+        """
         context, folder = self.context, self.context.folder
         command = self.code.script_command(folder.ml / "code", self.hyperparameters.arguments(), gpus())
         launch = Launch(
@@ -191,52 +142,19 @@ class JobAttempt:
             self._log_command(command)
         with ExitStack() as stack:
             stack.enter_context(ml_link(folder.ml, context.support))
-            for stop in self._start_uploads():
-                stack.callback(stop)
+            profiler = JobProfiler(context.folder, context.objects, context.events, context.log, context.ml)
+            profiler.start(context.request)
+            stack.callback(profiler.stop)
+            if self._syncs:
+                stack.callback(SyncThread(list(self._syncs.values()), context.log.write).stop)
             try:
                 process = JobProcess.start(launch, context.log, self.metrics.read)
             except (OSError, ValueError) as error:  # ValueError: a character that no variable can hold
                 raise client_error(f"the command of the job cannot be started: {error}.") from None
-            reason = self._watch(process, limits)
+            reason = context.watch(process, limits, "training job", lambda: profiler.check(on_request))
             outcome = process.outcome()
         self._finish_uploads()
         return self._end(reason, outcome, command, process)
-
-    def _start_uploads(self) -> list[Callable[[], None]]:
-        """Start what goes on beside the script; return the functions that end it."""
-        context, request = self.context, self.context.request
-        stops = []
-        if self._syncs:
-            stops.append(SyncThread(list(self._syncs.values()), context.log.write).stop)
-        profiler = request.get("ProfilerConfig") or {}
-        if profiler.get("S3OutputPath") and not profiler.get("DisableProfiler"):
-            milliseconds = int(profiler.get("ProfilingIntervalInMilliseconds") or 500)
-            uri = join_uri(profiler["S3OutputPath"], request["TrainingJobName"], "profiler-output")
-            context.events.append("profiling", status="Enabled", uri=uri, milliseconds=milliseconds)
-            stops.append(SystemMetrics(uri, milliseconds / 1000, context.objects, context.log.write).stop)
-        return stops
-
-    def _watch(self, process: JobProcess, limits: TimeLimits) -> RunEnd | Interrupted | None:
-        """Wait for the end of the script, or end it; return why it was ended, None where it ended itself."""
-        context = self.context
-        reason: RunEnd | Interrupted | None = None
-        while not process.wait(_POLL_SECONDS):
-            if context.folder.stop.exists():
-                reason = RunEnd.STOPPED
-                context.events.status("Stopping", "Stopping the training job")
-            elif context.folder.interrupt.exists():
-                context.folder.interrupt.unlink()
-                reason = Interrupted("the instance was interrupted")
-            else:
-                reason = limits.exceeded()
-            if reason is not None:
-                process.terminate()
-                if not process.wait(context.stop_seconds):
-                    seconds = f"{context.stop_seconds:g} s"
-                    context.log.write(f"The script did not end within {seconds} after SIGTERM; it is killed.")
-                    process.kill()
-                break
-        return reason
 
     def _finish_uploads(self) -> None:
         for sync in self._syncs.values():
@@ -266,6 +184,8 @@ class JobAttempt:
         text = _failure_text(self.context.folder.ml / "output" / "failure")
         if self.code.program and not text:
             return script_error(command, exit_code, lines)
+        if self.code.is_built_in and text:
+            return algorithm_error(text, exit_code)
         return container_error(text or error_text(lines), exit_code)
 
     def _log_command(self, command: Sequence[str]) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from clearsight_sagemaker.algorithms.built_in_algorithms import algorithm_of
 from clearsight_sagemaker.s3.errors import S3Error
-from clearsight_sagemaker.training.failure import client_error, download_error
+from clearsight_sagemaker.training.failure import JobFailed, client_error, download_error
 from clearsight_sagemaker.training.objects import Objects, split_uri
 
 _S3_TYPES = ("S3Prefix", "ManifestFile", "AugmentedManifestFile")
@@ -23,7 +24,10 @@ _MOST_NAME = 255  # bytes of a file's name
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Channel:
-    """A channel of a request. kind: S3DataType.  mode: File or FastFile.  sharded: True for ShardedByS3Key."""
+    """A channel of a request. kind: S3DataType.  mode: File or FastFile.  sharded: True for ShardedByS3Key.
+
+    word: what messages call it; inputs of processing and transform jobs are read in the same way.
+    """
 
     name: str
     uri: str
@@ -34,6 +38,12 @@ class Channel:
     record_wrapper: str = "None"
     sharded: bool = False
     attributes: tuple[str, ...] = ()
+    word: str = "channel"
+
+    @property
+    def label(self) -> str:
+        """Word and name, as messages have them."""
+        return f"{self.word} {self.name}"
 
     @classmethod
     def of(cls, entry: Mapping[str, Any], default_mode: str) -> Channel:
@@ -74,7 +84,7 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class ChannelFile:
     """A file of a channel. name: path in it.  uri: of the object, or a path of this machine."""
 
     name: str
@@ -103,18 +113,23 @@ class Downloader:
         """
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            files = sorted(self._files(channel), key=lambda file: file.uri)
-            files = files[self.host :: self.hosts] if channel.sharded else files
+            files = self.files(channel)
             for file in files:
                 self.check()
                 self._put(file, folder, channel)
         except S3Error as error:
-            raise download_error(
-                f"channel {channel.name}: {error.code}: {error.message.rstrip('.')} ({error.resource})."
-            ) from None
+            raise _store_error(channel, error) from None
         return len(files)
 
-    def _files(self, channel: Channel) -> list[_File]:
+    def files(self, channel: Channel) -> list[ChannelFile]:
+        """Return the files of a channel for this host. Raises JobFailed where there are none."""
+        try:
+            files = sorted(self._files(channel), key=lambda file: file.uri)
+        except S3Error as error:
+            raise _store_error(channel, error) from None
+        return files[self.host :: self.hosts] if channel.sharded else files
+
+    def _files(self, channel: Channel) -> list[ChannelFile]:
         if channel.uri.startswith("file://"):
             files = list(_local_files(channel))
         elif channel.kind == "S3Prefix":
@@ -125,10 +140,10 @@ class Downloader:
             files = list(self._augmented_manifest(channel))
         if not files:
             fix = "Check the bucket and the prefix."
-            raise download_error(f"channel {channel.name}: no object has a key that begins with {channel.uri}. {fix}")
+            raise download_error(f"{channel.label}: no object has a key that begins with {channel.uri}. {fix}")
         return files
 
-    def _prefix(self, uri: str) -> Iterator[_File]:
+    def _prefix(self, uri: str) -> Iterator[ChannelFile]:
         bucket, prefix = split_uri(uri)
         folder = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"
         parent = prefix[: prefix.rfind("/") + 1]
@@ -137,21 +152,19 @@ class Downloader:
             # with it ("train2/..." for "train"), lose the folder that they are in.
             name = stored.key.removeprefix(folder if stored.key.startswith(folder) else parent)
             if name and not (name.endswith("/") and not stored.size):  # a marker of a folder is no file
-                yield _File(name, f"s3://{bucket}/{stored.key}")
+                yield ChannelFile(name, f"s3://{bucket}/{stored.key}")
 
-    def _manifest(self, channel: Channel) -> Iterator[_File]:
+    def _manifest(self, channel: Channel) -> Iterator[ChannelFile]:
         entries = self._json(channel, self._text(channel.uri))
         if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
-            raise download_error(
-                f'channel {channel.name}: {channel.uri} must be a list that begins with {{"prefix": ...}}.'
-            )
+            raise download_error(f'{channel.label}: {channel.uri} must be a list that begins with {{"prefix": ...}}.')
         prefix = str(entries[0].get("prefix", ""))
         for name in entries[1:]:
-            yield _File(str(name), prefix + str(name))
+            yield ChannelFile(str(name), prefix + str(name))
 
-    def _augmented_manifest(self, channel: Channel) -> Iterator[_File]:
+    def _augmented_manifest(self, channel: Channel) -> Iterator[ChannelFile]:
         """Yield the manifest, under its name, and each object that an attribute of a line refers to, under its key."""
-        yield _File(channel.uri.rpartition("/")[2], channel.uri)
+        yield ChannelFile(channel.uri.rpartition("/")[2], channel.uri)
         uris: dict[str, None] = {}
         for line in self._text(channel.uri).splitlines():
             row = self._json(channel, line) if line.strip() else {}
@@ -160,7 +173,7 @@ class Downloader:
                 if attribute.endswith("-ref") and isinstance(value, str):
                     uris[value] = None
         for uri in uris:
-            yield _File(split_uri(uri)[1], uri)
+            yield ChannelFile(split_uri(uri)[1], uri)
 
     def _text(self, uri: str) -> str:
         with self.objects.opened(uri) as (_, file):
@@ -170,9 +183,9 @@ class Downloader:
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise download_error(f"channel {channel.name}: {channel.uri} is not JSON ({error}).") from None
+            raise download_error(f"{channel.label}: {channel.uri} is not JSON ({error}).") from None
 
-    def _put(self, file: _File, folder: Path, channel: Channel) -> None:
+    def _put(self, file: ChannelFile, folder: Path, channel: Channel) -> None:
         unzip = channel.compression == "Gzip" and file.name.endswith(".gz")
         target = folder / _safe(file.name.removesuffix(".gz") if unzip else file.name, channel)
         try:
@@ -184,10 +197,10 @@ class Downloader:
                 with open(file.uri, "rb") as source:
                     self._write(Path(file.uri), source, target, unzip)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            text = f"channel {channel.name}: {file.uri} cannot be a file, because another key has a part of its name."
+            text = f"{channel.label}: {file.uri} cannot be a file, because another key has a part of its name."
             raise download_error(text) from None
         except (gzip.BadGzipFile, EOFError):
-            raise download_error(f"channel {channel.name}: {file.uri} is no whole gzip file.") from None
+            raise download_error(f"{channel.label}: {file.uri} is no whole gzip file.") from None
 
     def _write(self, path: Path, source: Any, target: Path, unzip: bool) -> None:
         if self.links and not unzip and _linked(path, source, target):
@@ -198,6 +211,10 @@ class Downloader:
                     shutil.copyfileobj(content, copy, 1 << 20)
             else:
                 shutil.copyfileobj(source, copy, 1 << 20)
+
+
+def _store_error(channel: Channel, error: S3Error) -> JobFailed:
+    return download_error(f"{channel.label}: {error.code}: {error.message.rstrip('.')} ({error.resource}).")
 
 
 def _linked(path: Path, source: Any, target: Path) -> bool:
@@ -215,25 +232,28 @@ def _linked(path: Path, source: Any, target: Path) -> bool:
     return False
 
 
-def _local_files(channel: Channel) -> Iterator[_File]:
+def _local_files(channel: Channel) -> Iterator[ChannelFile]:
     root = Path(unquote(urlsplit(channel.uri).path))
     if root.is_file():
-        yield _File(root.name, str(root))
+        yield ChannelFile(root.name, str(root))
     for parent, _, names in os.walk(root):
         for name in names:
             path = Path(parent, name)
             if path.is_file():
-                yield _File(path.relative_to(root).as_posix(), str(path))
+                yield ChannelFile(path.relative_to(root).as_posix(), str(path))
 
 
 def _safe(name: str, channel: Channel) -> str:
     parts = name.split("/")
     if {"", ".", ".."} & set(parts) or "\0" in name or max(len(part.encode()) for part in parts) > _MOST_NAME:
-        raise download_error(f"channel {channel.name}: key {name!r} cannot be a path of a file in the channel.")
+        raise download_error(f"{channel.label}: key {name!r} cannot be a path of a file in the channel.")
     return name
 
 
 def channels_of(request: Mapping[str, Any]) -> list[Channel]:
     """Return the channels of a request. Raises JobFailed for one that is not supported."""
     default = request["AlgorithmSpecification"].get("TrainingInputMode", "File")
-    return [Channel.of(entry, default) for entry in request.get("InputDataConfig") or ()]
+    entries = request.get("InputDataConfig") or ()
+    if algorithm_of(request):  # built-in algorithms read files, whatever the mode
+        return [Channel.of({**entry, "InputMode": "File"}, "File") for entry in entries]
+    return [Channel.of(entry, default) for entry in entries]

@@ -93,12 +93,13 @@ def write_container_files(
         if request.get(section):
             configs[name] = {**request[section], "LocalPath": local_paths.get(results, "")}
     if request.get("ProfilerConfig"):
-        configs["profilerconfig"] = _profiler_config(request["ProfilerConfig"], local_paths.get("profiler-output"))
+        configs["profilerconfig"] = profiler_config(request["ProfilerConfig"], local_paths.get("profiler-output"))
     for name, values in configs.items():
         (folder.ml / "input" / "config" / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
 
 
-def _profiler_config(values: Mapping[str, Any], local_path: str | None) -> dict[str, Any]:
+def profiler_config(values: Mapping[str, Any], local_path: str | None) -> dict[str, Any]:
+    """Return profilerconfig.json. local_path: of framework metrics as the job sees it, None where there is none."""
     parameters = values.get("ProfilingParameters")
     if not parameters or local_path is None:
         return dict(values)

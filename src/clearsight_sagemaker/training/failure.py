@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+from clearsight.core.errors import ClearsightError, DiskFull
+from clearsight.core.files import disk_full_as_error
 from clearsight.core.secrets import redact
+from clearsight_sagemaker.s3.errors import S3Error
 
 MOST_REASON = 1024  # characters of a FailureReason
 _MOST_COMMAND = 300
@@ -26,6 +32,23 @@ class Interrupted(Exception):
 
 class StopRequested(Exception):
     """Raised where the user stops a job before its script runs."""
+
+
+@contextmanager
+def errors_as_failure(folder: Path) -> Iterator[None]:
+    """Raise JobFailed in the place of the errors that the store, the disk and the request of a job may lead to.
+
+    folder: of the job.
+    """
+    try:
+        with disk_full_as_error(folder):
+            yield
+    except DiskFull as error:
+        raise client_error(f"No space is left on the disk: {error}") from None
+    except (ClearsightError, S3Error) as error:
+        raise client_error(str(error)) from None
+    except (OSError, sqlite3.Error) as error:
+        raise internal_error(str(error)) from None
 
 
 def client_error(text: str) -> JobFailed:
@@ -68,6 +91,12 @@ def container_error(text: str, exit_code: int) -> JobFailed:
     suffix = f", exit code: {exit_code}"
     head = "AlgorithmError: "
     return JobFailed(head + text.strip()[: MOST_REASON - len(head) - len(suffix)] + suffix, exit_code)
+
+
+def algorithm_error(text: str, exit_code: int) -> JobFailed:
+    """Return the failure of a built-in algorithm. text: with its own prefix, such as "ClientError: "."""
+    suffix = f", exit code: {exit_code}"
+    return JobFailed(text.strip()[: MOST_REASON - len(suffix)] + suffix, exit_code)
 
 
 def error_text(lines: Sequence[str]) -> str:

@@ -52,10 +52,13 @@ class FolderSync:
                 self._upload(name, state)
             self._seen[name] = state
 
-    def finish(self) -> None:
-        """Upload all files that have changed. Raises S3Error, OSError."""
+    def finish(self, *, unfinished: bool = False) -> None:
+        """Upload all files that have changed. Raises S3Error, OSError.
+
+        unfinished: True for those as well whose names say that they are being written.
+        """
         for name, state in self._changed():
-            if not name.endswith(_UNFINISHED):
+            if unfinished or not name.endswith(_UNFINISHED):
                 self._upload(name, state)
 
     def _changed(self) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.errors import ClearsightError, DiskFull
+from clearsight.core.errors import ClearsightError
 from clearsight.core.files import disk_full_as_error
-from clearsight.core.folder_lock import folder_lock
 from clearsight.core.format import several
 from clearsight.core.machine import cores, versions
 from clearsight_sagemaker.rules.job_rules import JobRules
-from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.artifacts import upload_model, upload_output
-from clearsight_sagemaker.training.attempt import JobAttempt, JobContext, RunEnd, TimeLimits
+from clearsight_sagemaker.training.attempt import JobAttempt
 from clearsight_sagemaker.training.container_files import instance_type
 from clearsight_sagemaker.training.environment import UserEnvironment, gpus
-from clearsight_sagemaker.training.event_log import EventLog
 from clearsight_sagemaker.training.failure import (
     Interrupted,
     JobFailed,
     StopRequested,
-    client_error,
+    errors_as_failure,
     internal_error,
 )
-from clearsight_sagemaker.training.job_folder import JobFolder
-from clearsight_sagemaker.training.job_log import JobLog
 from clearsight_sagemaker.training.objects import STORE_ERRORS, join_uri
-from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport, namespace_support, remove_work
-from clearsight_sagemaker.training.remote_objects import objects_of
+from clearsight_sagemaker.training.processes.job_context import (
+    STOP_SECONDS,
+    JobContext,
+    RunEnd,
+    TimeLimits,
+    job_context,
+)
+from clearsight_sagemaker.training.processes.namespaces import NamespaceSupport, remove_work
 
-STOP_SECONDS = 120.0  # between SIGTERM and SIGKILL
 _MOST_RESTARTS = 30  # of a spot job whose request sets no other limit
 _MESSAGES = {
     RunEnd.COMPLETED: "Training job completed",
@@ -54,26 +52,9 @@ def run_job(
     that has ended, nothing is done. stop_seconds: between SIGTERM and SIGKILL.  support: how jobs see /opt/ml, found
     out where it is None. Raises ClearsightError where the folder holds no job, or another process runs it.
     """
-    folder = JobFolder(path)
-    request, service = folder.read_request(), folder.read_service()
-    with ExitStack() as stack:
-        stack.enter_context(folder_lock(path / "job.lock", "job"))
-        events = stack.enter_context(closing(EventLog(folder.events)))
-        ended = [event["status"] for event in events.previous if event["kind"] == "finished"]
-        if ended:
-            return str(ended[-1])
-        context = JobContext(
-            folder=folder,
-            request=request,
-            service=service,
-            user=user,
-            support=support or namespace_support(folder.work),
-            objects=stack.enter_context(closing(objects_of(service, folder))),
-            events=events,
-            log=stack.enter_context(closing(JobLog(folder.log))),
-            stop_seconds=stop_seconds,
-        )
-        return JobSequence(context).run()
+    with job_context(path, user, stop_seconds=stop_seconds, support=support) as context:
+        ended = [event["status"] for event in context.events.previous if event["kind"] == "finished"]
+        return str(ended[-1]) if ended else JobSequence(context).run()
 
 
 class JobSequence:
@@ -82,6 +63,7 @@ class JobSequence:
     def __init__(self, context: JobContext) -> None:
         self._context, self._events = context, context.events
         self._rules = JobRules(context.folder, context.request, context.events, context.log)
+        self._is_stopped = False  # by the user
         self._restarts = sum(event.get("secondary") == "Restarting" for event in context.events.previous)
         self._seconds = training_seconds(context.events.previous)  # of earlier attempts
         starts = [event["time"] for event in context.events.previous[:1]]
@@ -90,24 +72,19 @@ class JobSequence:
     def run(self) -> str:
         """Run the job to its end and return its status."""
         try:
-            with disk_full_as_error(self._context.folder.path):
+            with errors_as_failure(self._context.folder.path):
                 status = self._finish(self._attempts())
         except StopRequested:
             self._events.status("Stopping", "Stopping the training job")
             status = self._finish(RunEnd.STOPPED, uploads=False)
         except JobFailed as failure:
             status = self._fail(failure)
-        except DiskFull as error:
-            status = self._fail(client_error(f"No space is left on the disk: {error}"))
-        except (ClearsightError, S3Error) as error:
-            status = self._fail(client_error(str(error)))
-        except (OSError, sqlite3.Error) as error:
-            status = self._fail(internal_error(str(error)))
         self._rules.finish()
         if self._context.log.lost:
             self._context.log.write(f"{self._context.log.lost} lines are missing: the disk was full.")
         self._events.append("finished", status=status)
-        self._rules.report()  # as in SageMaker, where verdicts come after the end of training
+        # As in SageMaker, where verdicts come after the end of training.
+        self._rules.report(is_stopped=self._is_stopped)
         remove_work(self._context.folder.work)
         return status
 
@@ -129,7 +106,7 @@ class JobSequence:
             start = time.monotonic()
             self._rules.start(self._context.support, attempt.variables, self._context.user.variables)
             try:
-                return attempt.run(self._limits())
+                return attempt.run(self._limits(), self._rules.update)
             except Interrupted as error:
                 self._rules.stop()
                 self._seconds += time.monotonic() - start
@@ -157,7 +134,7 @@ class JobSequence:
 
     def _finish(self, end: RunEnd, *, uploads: bool = True) -> str:
         """Upload the results, write the last events of a job that did not fail, and return its status."""
-        context = self._context
+        context, self._is_stopped = self._context, end is RunEnd.STOPPED
         if uploads:
             self._events.status("Uploading", "Uploading generated training model")
             self._write_end_marker()

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from clearsight.core.errors import ClearsightError
 from clearsight.core.files import stays_inside, unpack
+from clearsight_sagemaker.algorithms.built_in_algorithms import algorithm_command, algorithm_of
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import client_error
 from clearsight_sagemaker.training.hyperparameters import Hyperparameters
@@ -31,17 +32,21 @@ class UserCode:
     """Script of a job, or its container command. program: path in the folder of the code, "" for a container command.
 
     uri: of the code's archive, as SM_MODULE_DIR.  torchrun: True for torchrun, with one process for each GPU.
+    is_built_in: True for the program of a built-in algorithm, which is clearsight's own.
     """
 
     program: str
     uri: str
     command: tuple[str, ...]
     torchrun: bool = False
+    is_built_in: bool = False
 
     @classmethod
     def of(cls, request: Mapping[str, Any], hyperparameters: Hyperparameters) -> UserCode:
         """Return the code of a request. Raises JobFailed where there is none, or it needs what is not here."""
         algorithm, framework = request["AlgorithmSpecification"], hyperparameters.framework
+        if algorithm_of(request):
+            return cls(program="", uri="", command=algorithm_command(request), is_built_in=True)
         container = (*algorithm.get("ContainerEntrypoint", ()), *algorithm.get("ContainerArguments", ()))
         if algorithm.get("ContainerEntrypoint"):
             return cls(program="", uri="", command=container)

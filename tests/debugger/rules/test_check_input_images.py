@@ -50,6 +50,29 @@ def test_found_when_far_off_centre() -> None:
     assert found.advice
 
 
+@pytest.mark.parametrize(
+    ("times", "mean", "std", "expected"),
+    [
+        (1, 0.485, 0.229, "clear"),
+        (2, 0.485, 0.229, "found"),
+        (1, 0.5, 0.5, "clear"),
+        (2, 0.5, 0.5, "found"),
+        (1, 0.7, 0.1, "clear"),  # dark and bright images of little contrast, by their own figures
+    ],
+)
+def test_found_when_normalised_twice(times: int, mean: float, std: float, expected: str) -> None:
+    figures = np.array([0.45, 0.25, 0.0, 1.0])  # of images in [0, 1]
+    means, stds = np.array([mean, 0.456, 0.406]), np.array([std, 0.224, 0.225])
+    if mean != 0.485:
+        means, stds = np.full(3, mean), np.full(3, std)
+    channels = np.tile(figures, (3, 1))
+    for _ in range(times):
+        channels = (channels - means[:, None] * [1, 0, 1, 1]) / stds[:, None]
+    result = only(rule(), run(channels, noise=0.001))
+    assert result.verdict.value == expected
+    assert ("normalised twice" in result.cause) == (expected == "found")
+
+
 @pytest.mark.parametrize(("mixed_up", "expected"), [(True, "found"), (False, "clear")])
 def test_found_when_channels_show_different_parts_of_an_image(mixed_up: bool, expected: str) -> None:
     image = torch.tensor(np.array(load_sample_image("china.jpg")), dtype=torch.float32).permute(2, 0, 1)

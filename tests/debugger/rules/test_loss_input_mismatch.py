@@ -82,6 +82,18 @@ def test_a_factor_on_purpose_is_clear(counts: dict[str, Any]) -> None:
     assert only(rule(), run(**counts)).verdict is Verdict.CLEAR
 
 
+@pytest.mark.parametrize(
+    ("rate", "factor", "verdict"), [(0.01, 1.0, "found"), (0.001, 1.0, "clear"), (0.01, 1 / 8, "clear")]
+)
+def test_losses_of_accumulated_batches_are_averaged_or_the_rate_is_small(
+    rate: float, factor: float, verdict: str
+) -> None:
+    saved = run(context={"lr": rate}, loss_factor=factor, backwards=8 * STEPS, steps=STEPS)
+    found = only(rule(), saved)
+    assert found.verdict.value == verdict
+    assert ("the losses of 8 batches are added up" in found.cause) == (verdict == "found")
+
+
 def test_outputs_for_far_more_classes_than_labels_are_found() -> None:
     wide = with_predictions(run(width=1000), flat(2.0, STEPS))
     some = with_predictions(run(width=12), flat(2.0, STEPS))

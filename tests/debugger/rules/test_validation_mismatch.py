@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clearsight.core.finding import Severity, Verdict
+from clearsight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from clearsight.core.tensors import Moment, RawTensor, Scalars
 from clearsight.debugger.capture.samples import image_statistics
 from clearsight.debugger.rules.validation_mismatch import ValidationMismatch
@@ -122,6 +123,23 @@ def test_augmented_training_images_are_no_difference(name: str) -> None:
     changed = augmentations()[name](train)
     train = torch.cat([changed, train[len(changed) :]]) if changed.shape[1:] == train.shape[1:] else changed
     assert only(rule(), run(photographs(seed=2), train=train)).verdict is Verdict.CLEAR
+
+
+@pytest.mark.parametrize(("order", "words"), [([2, 1, 0], "another order"), ([0, 1, 2], "")], ids=["BGR", "RGB"])
+def test_an_order_of_channels_is_found_behind_their_normalisation(order: list[int], words: str) -> None:
+    """Channels that are exchanged and then normalised get each other's mean and standard deviation."""
+    figures = [torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD)]
+
+    def normalised(seed: int, order: list[int]) -> Tensor:
+        pixels = (0.15 * photographs(32, seed=seed) + 0.5)[:, order].clamp(0, 1)
+        return (pixels - figures[0]) / figures[1]
+
+    saved = run(normalised(2, order), train=normalised(1, [0, 1, 2]))
+    black, white = (((value - figures[0]) / figures[1]).flatten() for value in (0.0, 1.0))
+    ends = torch.stack([torch.zeros(3), torch.ones(3), black, white], 1)
+    saved.add(RawTensor(Moment("train", 1, 1, 1), "input_channels", "inputs", ends.numpy()))
+    assert words in only(rule(), saved).cause
+    assert only(rule(), saved).found == bool(words)
 
 
 def test_equal_channels_have_no_order() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,15 @@ def test_objects_move_and_go(clients: Clients, folder: Path) -> None:
     assert keys(clients, "all") == ["all/test/c d.png", "all/train/a.png"]
     clients.run("aws", "s3", "rb", "s3://files", "--force")
     assert "files" not in clients.run("aws", "s3", "ls")
+
+
+def test_presigned_addresses_and_websites(clients: Clients, folder: Path) -> None:
+    address = clients.run("aws", "s3", "presign", "s3://files/all/train/a.png", "--expires-in", "60").strip()
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=10) as response:
+        assert response.read() == b"train/a.png"
+    clients.run("aws", "s3", "website", "s3://files", "--index-document", "index.html")
+    website = clients.aws("s3api", "get-bucket-website", "--bucket", "files")
+    assert website == {"IndexDocument": {"Suffix": "index.html"}}
 
 
 def test_a_running_job_is_stopped(clients: Clients) -> None:

@@ -49,7 +49,7 @@ print("DONE", trainer._latest_training_job.training_job_status)
 
 SHAPES = """
 import boto3
-from sagemaker_core.main.resources import TrainingJob
+from sagemaker_core.main.resources import Experiment, TrainingJob, Trial, TrialComponent
 
 client = boto3.client("sagemaker")
 image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.5-cpu-py311"
@@ -70,6 +70,14 @@ for script in ("complete", "fail", "wait"):
         job.refresh()
     print("ENDED", script, job.training_job_status, len(job.debug_rule_evaluation_statuses))
 print("LISTED", len([job for job in TrainingJob.get_all(name_contains="shapes-")]))
+client.create_experiment(ExperimentName="shapes")
+client.create_trial(TrialName="shapes-first", ExperimentName="shapes")
+client.associate_trial_component(TrialComponentName="shapes-fail-aws-training-job", TrialName="shapes-first")
+experiment, trial = Experiment.get(experiment_name="shapes"), Trial.get(trial_name="shapes-first")
+print("TRIAL", experiment.display_name, trial.experiment_name)
+for component in TrialComponent.get_all(trial_name="shapes-first"):
+    component.refresh()
+    print("COMPONENT", component.status.primary_status, component.metrics[0].count, len(component.parameters))
 """
 
 
@@ -106,4 +114,43 @@ def test_descriptions_have_the_shapes_of_the_sdks_own_classes(clients: Clients) 
         "ENDED fail Failed 1",
         "ENDED wait Stopped 1",
         "LISTED 3",
+        "TRIAL shapes shapes",
+        "COMPONENT Failed 3 4",
     ]
+
+
+PROFILER = """
+import sagemaker
+from sagemaker.debugger import FrameworkProfile, ProfilerRule, rule_configs
+from sagemaker.pytorch import PyTorch
+
+open("train.py", "w").write("print('never run')")
+estimator = PyTorch(
+    entry_point="train.py", role=sagemaker.get_execution_role(), framework_version="1.9", py_version="py38",
+    instance_count=1, instance_type="ml.g4dn.xlarge", hyperparameters={"script": "wait"},
+)
+estimator.fit(wait=False, job_name="profiled")
+
+def show(word):
+    job = estimator.latest_training_job.describe()
+    rules = [rule["RuleConfigurationName"] for rule in job.get("ProfilerRuleConfigurations", [])]
+    print(word, job["ProfilingStatus"], job["ProfilerConfig"].get("ProfilingIntervalInMilliseconds"), *rules)
+
+estimator.disable_profiling()
+show("DISABLED")
+estimator.enable_default_profiling()
+show("ENABLED")
+rule = ProfilerRule.sagemaker(rule_configs.ProfilerReport(), name="Report")
+estimator.update_profiler(
+    rules=[rule], system_monitor_interval_millis=100, framework_profile_params=FrameworkProfile(num_steps=2)
+)
+show("UPDATED")
+estimator.latest_training_job.stop()
+"""
+
+
+def test_the_profiler_of_a_running_job_is_changed(clients: Clients) -> None:
+    lines = clients.python(PROFILER).splitlines()
+    assert "DISABLED Disabled None" in lines
+    assert "ENABLED Enabled 500" in lines or "ENABLED Enabled None" in lines
+    assert "UPDATED Enabled 100 Report" in lines

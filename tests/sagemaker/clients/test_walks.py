@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sagemaker.algorithms.record_writer import image_record, record_file
 from tests.sagemaker.clients.conftest import RealService
 
 WALKS = Path(__file__).with_name("walks")
@@ -57,3 +58,35 @@ def test_an_hdf5_file_and_a_table(real: RealService, shared: Path) -> None:
     assert found["STATUS"] == "Completed"
     assert found["BATCHES"] == "5 LOSS nll_loss_output_0"
     assert found["KEYS"] == "model.tar.gz output.tar.gz"
+
+
+def test_photographs_are_processed_transformed_and_explained(real: RealService, scenes: Path, tmp_path: Path) -> None:
+    for kind in ("forest", "street"):
+        for image in sorted((scenes / "seg_train" / kind).glob("*.jpg"))[:2]:
+            shutil.copy(image, tmp_path / f"{kind}-{image.name}")
+    output = real.clients.run("python", str(WALKS / "process_scenes.py"), str(tmp_path))
+    assert real.hosts() == "", "a client reaches the service alone"
+    found = {word: rest for word, _, rest in (line.partition(" ") for line in output.splitlines()) if word.isupper()}
+    assert found["PROCESSING"] == "Completed 4"
+    assert found["TRANSFORM"].startswith("4 forest-")
+    assert found["SCORES"] == "2"
+    assert found["CLARIFY"] == "Completed 4"
+    assert found["ADDITIVE"] == "True"
+    assert found["SHAPES"] == "Completed Completed", "descriptions have the shapes of the SDK's own classes"
+
+
+def test_the_built_in_algorithm_inside_a_run(real: RealService, scenes: Path, tmp_path: Path) -> None:
+    folders = sorted((scenes / "seg_train").iterdir())[:2]
+    for channel, part in (("train", slice(0, 4)), ("validation", slice(4, 6))):
+        images = [(label, path) for label in (0, 1) for path in sorted(folders[label].glob("*.jpg"))[part]]
+        records = (image_record(n, [float(label)], path.read_bytes()) for n, (label, path) in enumerate(images))
+        (tmp_path / f"{channel}.rec").write_bytes(record_file(records))
+    shutil.copy(next(folders[0].glob("*.jpg")), tmp_path / "photograph.jpg")
+    found = walk(real, "builtin", tmp_path)
+    assert found["STATUS"] == "Completed train:accuracy validation:accuracy"
+    assert found["CONFIG"] == "scenes Default-Run-Group-scenes scenes-first"
+    assert found["RUN"] == "first {'depth': 18}"
+    assert found["ROWS"] == "scenes-builtin-aws-training-job scenes-first"
+    assert found["WARMUP"] == "0.25 2.0"
+    assert found["JOB"] == "18.0 scenes"
+    assert found["PROBABILITIES"] == "2 1.0"

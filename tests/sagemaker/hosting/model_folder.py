@@ -28,6 +28,7 @@ class ModelFolder:
     folder: Path
     store: ObjectStore
     environment: dict[str, str] = field(default_factory=lambda: {"SAGEMAKER_PROGRAM": "inference.py"})
+    image: str = IMAGE
 
     def put(self, key: str, body: bytes) -> str:
         """Make an object and return its address."""
@@ -37,7 +38,7 @@ class ModelFolder:
     def write(self, data: str | Mapping[str, object]) -> None:
         """Write the files that the service writes. data: address of an archive, or ModelDataSource."""
         source = {"ModelDataUrl": data} if isinstance(data, str) else {"ModelDataSource": data}
-        container = {"Image": IMAGE, "Environment": self.environment, **source}
+        container = {"Image": self.image, "Environment": self.environment, **source}
         service = {
             "region": "us-east-1",
             "account": "123456789012",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clearsight.testing.mean_colour import CLASSES, make_bundle
+from clearsight_sagemaker.algorithms.image_classification.responses import write_class_count
 from clearsight_sagemaker.hosting.worker import InvocationResult
 from clearsight_sagemaker.training.failure import JobFailed
 from tests.sagemaker.hosting.model_folder import SCRIPT, ModelFolder, archive, folder_archive
@@ -92,6 +93,28 @@ def test_a_bundle_is_served_without_a_script(model: ModelFolder, shared: Path, t
     assert json.loads(result.body)["label"] in CLASSES
     assert bad.status == 400
     assert b"Traceback" not in bad.body
+
+
+def test_a_model_of_the_built_in_algorithm_answers_with_a_list(
+    model: ModelFolder, shared: Path, tmp_path: Path
+) -> None:
+    """Its outputs are the classes 1, 2, 4 and 10 of twelve: the training images had no others."""
+    folder = tmp_path / "bundle"
+    make_bundle(folder).model_copy(update={"classes": ("1", "2", "4", "10")}).seal(folder)
+    write_class_count(folder, 12)
+    photo = (shared / "data" / "bad-inputs" / "good.jpg").read_bytes()
+    model.image = "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1"
+    model.write(model.put("model.tar.gz", folder_archive(folder)))
+    with model.server() as server:
+        assert server.problem == ""
+        result = server.invoke(photo, "application/x-image", "")
+        bad = server.invoke(b"no image", "image/jpeg", "")
+        other = server.invoke(b"{}", JSON, JSON)
+    probabilities = json.loads(result.body)
+    assert (result.status, result.content_type) == (200, JSON)
+    assert [number for number, value in enumerate(probabilities) if value] == [1, 2, 4, 10]
+    assert (len(probabilities), sum(probabilities)) == (12, pytest.approx(1))
+    assert (bad.status, other.status) == (400, 415)
 
 
 def test_code_from_an_archive_of_its_own_and_a_folder_as_model(model: ModelFolder) -> None:

@@ -115,3 +115,12 @@ def test_an_event_after_a_cut_line_is_whole(tmp_path: Path) -> None:
 def test_a_reason_has_at_most_1024_characters(tmp_path: Path) -> None:
     found = progress(tmp_path, {"kind": "failed", "reason": "x" * 5000}, {"kind": "finished", "status": "Failed"})
     assert len(found.reason) == 1024
+
+
+def test_the_reason_of_a_stop_stays_when_the_process_has_seen_it(tmp_path: Path) -> None:
+    folder, progress = JobFiles(tmp_path), JobProgress()
+    for message in ("Stopping the training job: its loss is above the median", "Stopping the training job"):
+        folder.append("status", secondary="Stopping", message=message)
+    progress.update(folder)
+    [transition] = progress.transitions
+    assert transition.message == "Stopping the training job: its loss is above the median"

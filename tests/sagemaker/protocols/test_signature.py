@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import hmac
+import io
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,10 +16,13 @@ import pytest
 from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from clearsight_sagemaker.protocols.errors import ServiceError
-from clearsight_sagemaker.protocols.signature import SignatureKey, check_signature
+from clearsight_sagemaker.protocols.signature import ChunkSignatures, SignatureKey, check_signature
+from clearsight_sagemaker.s3.body import write_body
+from clearsight_sagemaker.s3.errors import S3Error
 
 KEY = SignatureKey(access_key="AKIDEXAMPLE", secret_key="secret")
 CREDENTIALS = Credentials(KEY.access_key, KEY.secret_key)
@@ -113,11 +121,82 @@ def test_uploads_without_the_hash_of_the_body(payload: str) -> None:
     check_signature(sent, KEY, None)
 
 
-def test_signatures_of_chunks_are_refused() -> None:
-    """Nobody would check them, and the body would be unsigned."""
-    request = json_request()
-    headers = {**request.headers, "x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"}
-    assert refused(request_of("PUT", f"{HOST}/dogs/a", headers), None) == "NotImplemented"
+# The upload of AWS's documentation: 66,560 times the letter a, in two chunks.
+CHUNKS = [
+    (b"a" * 65_536, "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648"),
+    (b"a" * 1024, "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497"),
+    (b"", "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"),
+]
+
+
+def documented_signatures(monkeypatch: pytest.MonkeyPatch) -> ChunkSignatures:
+    """Return the signatures of the chunks, of a request whose own signature is right."""
+    key = SignatureKey(access_key="AKIAIOSFODNN7EXAMPLE", secret_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    moment = datetime(2013, 5, 24, tzinfo=UTC)
+    monkeypatch.setattr(time, "time", moment.timestamp)
+    signed_headers = (
+        "content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;"
+        "x-amz-storage-class"
+    )
+    signature = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"
+    headers = {
+        "host": "s3.amazonaws.com",
+        "content-encoding": "aws-chunked",
+        "content-length": "66824",
+        "x-amz-date": "20130524T000000Z",
+        "x-amz-storage-class": "REDUCED_REDUNDANCY",
+        "x-amz-decoded-content-length": "66560",
+        "x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        "authorization": f"AWS4-HMAC-SHA256 Credential={key.access_key}/20130524/us-east-1/s3/aws4_request,"
+        f"SignedHeaders={signed_headers},Signature={signature}",
+    }
+    request = request_of("PUT", "http://s3.amazonaws.com/examplebucket/chunkObject.txt", headers)
+    signatures = check_signature(request, key, None)
+    assert signatures is not None
+    return signatures
+
+
+def write_chunks(signatures: ChunkSignatures, chunks: list[tuple[bytes, str]], *lines: bytes) -> bytes:
+    """Return what is written of a body; raises S3Error."""
+    body = b"".join(
+        b"%x;chunk-signature=%s\r\n%s%s" % (len(data), signature.encode(), data, b"\r\n" if data else b"")
+        for data, signature in chunks
+    )
+
+    async def stream() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 1000):
+            yield body[start : start + 1000]
+        yield b"".join(b"%s\r\n" % line for line in (*lines, b""))
+
+    file, headers = io.BytesIO(), Headers({"x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"})
+    asyncio.run(write_body(stream(), headers, file, signatures))
+    return file.getvalue()
+
+
+def test_signed_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert write_chunks(documented_signatures(monkeypatch), CHUNKS) == b"a" * 66_560
+    first, second, last = CHUNKS
+    changed = (b"b" + first[0][1:], first[1])
+    for chunks in ([changed, second, last], [second, last], [first, last], [first, second, (b"", "0" * 64)]):
+        with pytest.raises(S3Error, match="signature of a chunk"):
+            write_chunks(documented_signatures(monkeypatch), chunks)
+
+
+def test_a_signed_trailer() -> None:
+    def signatures() -> ChunkSignatures:
+        return ChunkSignatures(key=b"key", moment="m", scope="s", signature="0" * 64, has_trailer=True)
+
+    def signature(previous: str, algorithm: str, *digests: str) -> str:
+        text = "\n".join([algorithm, "m", "s", previous, *digests])
+        return hmac.new(b"key", text.encode(), hashlib.sha256).hexdigest()
+
+    nothing = hashlib.sha256(b"").hexdigest()
+    last = signature("0" * 64, "AWS4-HMAC-SHA256-PAYLOAD", nothing, nothing)
+    checksum = b"x-amz-checksum-crc32:AAAAAA=="
+    trailer = signature(last, "AWS4-HMAC-SHA256-TRAILER", hashlib.sha256(checksum + b"\n").hexdigest())
+    assert write_chunks(signatures(), [(b"", last)], checksum, b"x-amz-trailer-signature:" + trailer.encode()) == b""
+    with pytest.raises(S3Error, match="signature of a chunk"):
+        write_chunks(signatures(), [(b"", last)], checksum)
 
 
 @pytest.mark.parametrize(

@@ -121,13 +121,16 @@ def test_a_process_that_is_killed_makes_the_job_fail(service: LocalService) -> N
 
 
 def test_a_running_job_is_stopped(service: LocalService) -> None:
-    service.create_job("endless", HyperParameters={"script": "wait"})
+    rules = [{"RuleConfigurationName": "Overfit", "RuleEvaluatorImage": "x"}]
+    service.create_job("endless", HyperParameters={"script": "wait"}, ProfilerRuleConfigurations=rules)
     service.call("StopTrainingJob", TrainingJobName="endless")
     assert service.call("DescribeTrainingJob", TrainingJobName="endless")["TrainingJobStatus"] in (
         "Stopping",
         "Stopped",
     )
-    assert service.ended_job("endless")["SecondaryStatusTransitions"][-1]["StatusMessage"] == "Training job stopped"
+    found = service.ended_job("endless")
+    assert found["SecondaryStatusTransitions"][-1]["StatusMessage"] == "Training job stopped"
+    assert found["ProfilerRuleEvaluationStatuses"][0]["RuleEvaluationStatus"] == "Stopped"
     code, message = service.error("StopTrainingJob", TrainingJobName="endless")
     assert code == "ValidationException"
     assert message == "The request was rejected because the training job is in status Stopped."
@@ -168,9 +171,10 @@ def test_a_job_that_is_not_there(service: LocalService) -> None:
     ("members", "text"),
     [
         ({"AlgorithmSpecification": {"TrainingImage": "x/tensorflow-training:2.3", "TrainingInputMode": "File"}},
-         "tensorflow-training is none"),
-        ({"AlgorithmSpecification": {"TrainingImage": "8/image-classification:1", "TrainingInputMode": "File"}},
-         "`clearsight train`"),
+         "tensorflow-training is neither"),
+        ({"AlgorithmSpecification": {"TrainingImage": "8/image-classification:1", "TrainingInputMode": "File",
+                                     "MetricDefinitions": [{"Name": "train:loss", "Regex": "loss=(.*)"}]}},
+         "You can't override the metric definitions for Amazon SageMaker algorithms."),
         ({"AlgorithmSpecification": {"TrainingInputMode": "File"}}, "names no TrainingImage"),
         ({"EnableManagedSpotTraining": True}, "Invalid MaxWaitTimeInSeconds None"),
         ({"ResourceConfig": {"VolumeSizeInGB": 1}}, "must have InstanceType and InstanceCount"),
@@ -195,11 +199,17 @@ def test_a_regex_that_python_cannot_compile(service: LocalService) -> None:
 def test_the_profiler_of_a_running_job_is_updated(service: LocalService) -> None:
     service.create_job("updated", HyperParameters={"script": "wait"}, ProfilerConfig={"S3OutputPath": "s3://dogs/"})
     service.call("UpdateTrainingJob", TrainingJobName="updated", ProfilerConfig={"DisableProfiler": True})
+    for name in ("ProfilerReport", "BatchSize"):
+        rule = {"RuleConfigurationName": name, "RuleEvaluatorImage": "x"}
+        service.call("UpdateTrainingJob", TrainingJobName="updated", ProfilerRuleConfigurations=[rule])
     found = service.call("DescribeTrainingJob", TrainingJobName="updated")
     assert found["ProfilerConfig"] == {"S3OutputPath": "s3://dogs/", "DisableProfiler": True}
     assert found["ProfilingStatus"] == "Disabled"
     request = json.loads((service.state.training_jobs.folder("updated").path / "request.json").read_text())
     assert request["ProfilerConfig"]["DisableProfiler"] is True
+    assert [rule["RuleConfigurationName"] for rule in found["ProfilerRuleConfigurations"]] == [
+        "ProfilerReport", "BatchSize"
+    ]  # fmt: skip
     service.call("StopTrainingJob", TrainingJobName="updated")
     service.ended_job("updated")
 

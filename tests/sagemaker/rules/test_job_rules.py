@@ -249,7 +249,7 @@ def test_custom_rules_and_an_action(private_job: JobRun) -> None:
     assert job.run() == "Stopped", job.log
     assert {name: values[-1] for name, values in statuses(job).items()} == {
         "High": "IssuesFound",
-        "Low": "NoIssuesFound",
+        "Low": "Stopped",
         "Missing": "Error",
         "Archive": "Error",
     }
@@ -258,3 +258,66 @@ def test_custom_rules_and_an_action(private_job: JobRun) -> None:
     assert "judging above 0.1" in job.log
     assert "It has: LossIsHigh, Rule" in details(job, "Missing")
     assert "must be a file .py" in details(job, "Archive")
+
+
+TIMELINE = """
+import time
+from smdebug.profiler.timeline_writer import TimelineWriter
+
+writer, now = TimelineWriter("/opt/ml/output/profiler"), time.time()
+for step in range(4):
+    writer.add("Step:ModeKeys.TRAIN", "Step:ModeKeys.TRAIN", now + step, now + step + 0.5, step_num=str(step))
+writer.flush()
+time.sleep(100)
+print("trained to the end")
+"""
+
+
+def test_a_profiler_rule_stops_a_job_that_runs(private_job: JobRun) -> None:
+    job = private_job
+    profiled(job, framework=True)
+    job.code(TIMELINE)
+    stop = '[{\\"name\\": \\"stoptraining\\", \\"training_job_prefix\\": \\"job-1\\"}]'
+    job.request["ProfilerRuleConfigurations"] = [
+        rule("MaxInitializationTime", threshold="0.00001", scan_interval_us="200000", action_json=stop),
+        rule("StepOutlier", scan_interval_us="200000"),
+        rule("BatchSize", action_json="no list"),
+        rule("ProfilerReport"),
+    ]
+    assert job.run() == "Stopped", job.log
+    assert statuses(job) == {
+        "MaxInitializationTime": ["InProgress", "IssuesFound"],
+        "StepOutlier": ["InProgress", "Stopped"],
+        "BatchSize": ["InProgress", "Error"],
+        "ProfilerReport": ["InProgress", "Stopped"],
+    }
+    assert "trained to the end" not in job.log
+    assert job.has("out/job-1/rule-output/ProfilerReport/profiler-output/profiler-report.html")
+
+
+PROFILER_CHANGED = """
+import json, time
+
+print("waiting", flush=True)
+while json.load(open("/opt/ml/input/config/profilerconfig.json")).get("DisableProfiler"):
+    time.sleep(0.02)
+time.sleep(0.5)
+"""
+
+
+def test_the_profiler_of_a_running_job_is_changed(private_job: JobRun) -> None:
+    job = private_job
+    job.request["ProfilerConfig"] = {"S3OutputPath": "s3://photos/out", "DisableProfiler": True}
+    job.code(PROFILER_CHANGED)
+
+    def update() -> None:
+        profiled(job)
+        job.request["ProfilerRuleConfigurations"] = [rule("OverallSystemUsage")]
+        job.write()
+
+    with once_logged(job, "waiting", update):
+        assert job.run() == "Completed", job.log
+    assert statuses(job) == {"OverallSystemUsage": ["InProgress", "NoIssuesFound"]}
+    assert "The profiler was changed: the metrics of the machine are read every 200 ms." in job.log
+    [key] = job.keys("out/job-1/profiler-output/system")[:1]
+    assert {json.loads(line)["NodeId"] for line in job.get(key).splitlines()} == {"algo-1"}

@@ -81,6 +81,16 @@ def test_errors_have_the_codes_that_clients_know(client: TestClient) -> None:
     assert client.get("/photos/a").content == b"1"
 
 
+def test_the_website_of_a_bucket_is_stored(client: TestClient) -> None:
+    assert code(client.get("/photos?website")) == "NoSuchWebsiteConfiguration"
+    body = b"<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument></WebsiteConfiguration>"
+    assert client.put("/photos?website", content=body).status_code == 200
+    assert client.get("/photos?website").content == body
+    assert code(client.put("/photos?website", content=b"<Website")) == "MalformedXML"
+    assert client.delete("/photos?website").status_code == 204
+    assert client.get("/photos?website").status_code == 404
+
+
 def test_an_object_that_the_client_has_already_is_not_sent_again(client: TestClient) -> None:
     etag = client.put("/photos/a", content=b"1").headers["etag"]
     response = client.get("/photos/a", headers={"If-None-Match": etag})

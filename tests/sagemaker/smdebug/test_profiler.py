@@ -131,6 +131,22 @@ def test_tables(folder: Path) -> None:
     assert frame.get_all_framework_metrics()["step"].tolist() == [0, 1, 2]
 
 
+def test_tables_of_a_time_and_of_steps(folder: Path) -> None:
+    pytest.importorskip("pandas")
+    frame = PandasFrame(str(folder))
+    begin = START * 10**6
+    system, framework = frame.get_profiler_data_by_time(
+        begin, begin + 1_000_000, selected_system_metrics=["cpu0"], get_framework_metrics=False
+    )
+    assert system["system_metric"].unique().tolist() == ["cpu0"]
+    assert (system["timestamp_us"].min(), system["timestamp_us"].max()) == (0, 1_000_000)
+    assert framework.empty
+    system, framework = frame.get_profiler_data_by_step(1, 2)
+    assert framework["step"].tolist() == [1, 2]
+    ends = framework["start_time_us"].min(), framework["end_time_us"].max()
+    assert ends[0] <= system["timestamp_us"].min() <= system["timestamp_us"].max() <= ends[1]
+
+
 def test_a_job_without_data_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     described = {
         "ProfilerConfig": {"S3OutputPath": "s3://jobs/"},

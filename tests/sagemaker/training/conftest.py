@@ -34,6 +34,7 @@ class JobRun:
     variables: dict[str, str] = field(default_factory=dict)
     weights: tuple[Path, ...] = ()
     job_environment: dict[str, str] = field(default_factory=dict)
+    endpoint_url: str = "http://127.0.0.1:9"
 
     def put(self, key: str, body: bytes) -> str:
         """Make an object and return its address."""
@@ -91,7 +92,7 @@ class JobRun:
             "account": "123456789012",
             "role": "arn:aws:iam::123456789012:role/clearsight",
             "bucket": BUCKET,
-            "endpoint_url": "http://127.0.0.1:9",
+            "endpoint_url": self.endpoint_url,
             "objects": str(self.store.folder),
             "home": str(self.folder.parent / "home"),
             "access_key": "access",

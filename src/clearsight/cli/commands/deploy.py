@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clearsight.cli.remote import RemoteOptions, check_no_options, check_unused, print_remote
 from clearsight.cli.shared import AsJson, Model, command_app, latest_of
 from clearsight.core.format import several
 from clearsight.workflow.display.terminal import Terminal
@@ -24,6 +25,7 @@ Examples:
   clearsight deploy runs/first --name dogs --variant b=runs/second:0.1 --shadow c=runs/third
   clearsight deploy model.tar.gz --name dogs --trust
   clearsight deploy runs/first --name dogs --on ray --min-workers 1 --max-workers 4
+  clearsight deploy runs/first --name dogs --on sagemaker --remote instance_type=ml.m5.large
   clearsight predict endpoint:dogs cat.jpg
 
 MODEL is a run, a bundle, or a folder or archive with code/inference.py (model_fn, input_fn, predict_fn, output_fn) and
@@ -52,9 +54,11 @@ def deploy(
     on: Annotated[
         str,
         typer.Option(
-            metavar="PLACE", help="ray, or the address of a Ray cluster (ray://host:port): replicas of Ray Serve"
+            metavar="PLACE",
+            help="ray, or the address of a Ray cluster (ray://host:port): replicas of Ray Serve; or sagemaker",
         ),
     ] = "",
+    remote: RemoteOptions = None,
     variant: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=MODEL:SHARE", help="another model for a share of the requests: b=runs/second:0.1"),
@@ -84,8 +88,20 @@ def deploy(
     from clearsight.workflow.deployment.deploy import DeployOptions, capture_options, deploy_to_ray
     from clearsight.workflow.deployment.deploy import deploy as deploy_model
     from clearsight.workflow.paths import Paths
+    from clearsight.workflow.remote.submit import deploy_on, is_remote, parse_options
 
     terminal = Terminal(as_json=as_json)
+    if is_remote(on):
+        given: dict[str, object] = {
+            "--variant": variant,
+            "--shadow": shadow,
+            "--capture": capture,
+            "--tls-cert": tls_cert,
+        }
+        given |= {"--token": token, "--max-memory": max_memory, "--entry-point": entry_point, "--port": port}
+        check_unused({**given, "--min-workers": min_workers, "--max-workers": max_workers}, on)
+        return print_remote(terminal, deploy_on(on, model, name, parse_options(remote or ()), terminal.print))
+    check_no_options(remote)
     options = DeployOptions(
         host=host,
         port=port,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clearsight.cli.remote import On, RemoteOptions, check_unused, goes_elsewhere, print_remote, submission
 from clearsight.cli.setting_flags import with_recipe_flags
 from clearsight.cli.shared import AsJson, ResumedRun, Trust, check_resume_alone, command_app
 from clearsight.core.errors import BadValue
@@ -27,6 +28,7 @@ EPILOG = """Examples:
   clearsight train moved/photos/ --resume runs/photos-1
   clearsight train --resume runs/photos-1 --epochs 40
   torchrun --nproc-per-node 2 -m clearsight train photos/ --out runs/two
+  clearsight train photos/ --on sagemaker --remote instance_type=ml.g5.xlarge --remote region=eu-west-1
 """
 
 _EXIT_CODES = {RunStatus.INTERRUPTED: 130, RunStatus.DIVERGED: 1, RunStatus.FAILED: 1}
@@ -41,6 +43,8 @@ def train(
         bool, typer.Option("--accept-replaced", help="with --resume: go on although images have another content")
     ] = False,
     trust: Trust = False,
+    on: On = "",
+    remote: RemoteOptions = None,
     as_json: AsJson = False,
     *,
     settings: dict[str, Any],
@@ -53,6 +57,11 @@ def train(
     from clearsight.workflow.train import resume as resume_run
     from clearsight.workflow.train import train as train_run
 
+    if goes_elsewhere(on, remote):
+        check_unused({"--resume": resume, "--accept-replaced": accept_replaced}, on)
+        with submission(on, data, out, remote, trust=trust, recipe=recipe, settings=settings) as submitted:
+            terminal = Terminal(as_json=as_json)
+            return print_remote(terminal, submitted.train(terminal.print))
     terminal, end = Terminal(as_json=as_json, outlives_reader=True), _End()
     # Without data there is no run to make a folder for.
     place = resume or out or (Path("runs") if data is None else None)
@@ -141,7 +150,7 @@ def to_json(run: Run) -> dict[str, Any]:
 # The settings that most runs need; --help-all has all of them.
 _ESSENTIAL = (
     *("model", "weights", "freeze", "epochs", "lr", "batch_size", "image_size", "augment"),
-    *("device", "time_limit", "out", "recipe", "resume", "as_json"),
+    *("device", "time_limit", "out", "recipe", "resume", "on", "as_json"),
 )
 
 app = command_app(with_recipe_flags(train, [name for _, name, _ in fields()]), EPILOG, essential=_ESSENTIAL)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from clearsight.cli.messages import FAILURE, STOPPED, USER_ERROR
+from clearsight.cli.remote import RemoteOptions, check_no_options, check_unused, print_remote, submission
 from clearsight.cli.setting_flags import with_plan_flags, with_recipe_flags
 from clearsight.cli.shared import AsJson, ResumedStudy, Trust, check_resume_alone, command_app
 from clearsight.core.errors import BadValue
@@ -33,6 +34,7 @@ Examples:
   clearsight tune photos/ --space "optimizer=\\[sgd,adamw]" --space "momentum=float(0.5,0.99) when optimizer=sgd"
   clearsight tune --resume studies/photos-1 --trials 80
   clearsight tune moved/photos/ --resume studies/photos-1
+  clearsight tune photos/ --on sagemaker --trials 12 --parallel 3 --remote instance_type=ml.g5.xlarge
 """
 
 _PLAN = declared(StudyPlan)
@@ -58,16 +60,25 @@ def tune(
     recipe: Annotated[Path | None, typer.Option(help="YAML file with the settings that all trials share")] = None,
     resume: ResumedStudy = None,
     trust: Trust = False,
+    remote: RemoteOptions = None,
     as_json: AsJson = False,
     *,
     plan: dict[str, Any],
     settings: dict[str, Any],
 ) -> int:
     """Search for the best settings: train many trials, compute nothing twice, make a model of the best trial."""
+    from clearsight.workflow.remote.submit import is_remote
     from clearsight.workflow.tune import resume_study
     from clearsight.workflow.tune import tune as tune_study
 
     terminal = Terminal(as_json=as_json, outlives_reader=True)
+    if is_remote(on := str(plan.get("on") or "")):
+        check_unused({"--resume": resume, "--name": name}, on)
+        with submission(on, data, out, remote, trust=trust, recipe=recipe, settings=settings) as submitted:
+            spaces = _space(space, space_file, submitted.trusted)
+            search = {"space": spaces, "vary": _names(tune), "metric": metric or (), "plan": plan}
+            return print_remote(terminal, submitted.tune(terminal.print, **search))
+    check_no_options(remote)
     with launched(terminal, trust=trust) as launch:
         if resume is not None:
             arguments: dict[str, object] = {"--tune": tune, "--space": space, "--space-file": space_file}
@@ -84,7 +95,7 @@ def tune(
             study = tune_study(
                 data,
                 space=_space(space, space_file, launch.trusted),
-                vary=[part.strip().replace("-", "_") for part in (tune or "").split(",") if part.strip()],
+                vary=_names(tune),
                 metric=list(metric or ()),
                 out=out,
                 name=name or "",
@@ -94,6 +105,11 @@ def tune(
                 **settings,
             )
     return _exit_code(study, _print_end(terminal, study))
+
+
+def _names(text: str | None) -> list[str]:
+    """Return the settings of --tune."""
+    return [part.strip().replace("-", "_") for part in (text or "").split(",") if part.strip()]
 
 
 def _exit_code(study: Study, trials: Sequence[Trial]) -> int:

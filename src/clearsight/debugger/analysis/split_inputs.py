@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from clearsight.core.tensors import Mode, Moment
 from clearsight.core.view import Floats64, RunView
+from clearsight.debugger.analysis.pixel_ends import Ends, likely_ends
 
 _SAVED = "image_statistics"  # rows of means, standard deviations, correlations, sharpness, height and width
 _CHANNELS = {channels + channels + channels * (channels - 1) // 2 + 3: channels for channels in range(1, 5)}  # by width
@@ -40,6 +41,12 @@ class SampledImages:
     def spread(self) -> Floats64:
         """Return the standard deviation of all pixels of each channel, (C,)."""
         return np.asarray(np.sqrt(np.square(self.stds).mean(axis=0) + self.means.var(axis=0)))
+
+    def scaled(self, black: Floats64, white: Floats64) -> SampledImages:
+        """Return the images with black at 0 and white at 1. black, white: (C,) or (1,) values of both here."""
+        length = np.maximum(white - black, 1e-12)
+        means, stds = (self.means - black) / length, self.stds / length
+        return SampledImages(means, stds, self.correlations, self.sharpness, self.sizes)
 
     def permuted(self, order: tuple[int, ...]) -> SampledImages:
         """Return the images with their channels in another order."""
@@ -122,17 +129,39 @@ def size_ratio(train: SampledImages, valid: SampledImages) -> float:
     return sides[1] / max(sides[0], 1.0)
 
 
-def channel_order(train: SampledImages, valid: SampledImages) -> tuple[int, ...] | None:
-    """Return the order of validation's channels that fits training; None where the given one fits, or no order does."""
+def channel_order(train: SampledImages, valid: SampledImages, ends: Ends | None = None) -> tuple[int, ...] | None:
+    """Return the order of validation's channels that fits training; None where the given one fits, or no order does.
+
+    ends: smallest and largest value of each channel of training, (C,) each. Channels that are exchanged before they are
+    normalised get each other's mean and standard deviation, so pixels are compared as they were before that.
+    """
     if train.means.shape[1] != 3:
         return None
-    given = _misfit(train, valid)
-    orders = {order: _misfit(train, valid.permuted(order)) for order in permutations(range(3)) if order != (0, 1, 2)}
+    if ends is not None:
+        black, white = likely_ends(ends)
+        train, valid = train.scaled(black, white), valid.scaled(black, white)
+    given = _order_misfit(train, valid)
+    orders = {
+        order: _order_misfit(train, valid.permuted(order)) for order in permutations(range(3)) if order != (0, 1, 2)
+    }
     best = min(orders, key=lambda order: orders[order])
     if given < _SURE**2 or _ORDER_FIT * orders[best] > given:
         return None
     first, second = _levels(train), _levels(valid)
     return best if float(np.abs(first - second).max()) > _ORDER_EFFECT else None
+
+
+def _order_misfit(train: SampledImages, valid: SampledImages) -> float:
+    """Return the misfit of the images with that of the differences between channels, which vary less than the means."""
+    squares = [*_squares(train, valid)]
+    for first, second in ((train.means, valid.means), (train.stds, valid.stds)):
+        squares.append(_squared_errors(_differences(first), _differences(second)))
+    return float(np.concatenate(squares).mean())
+
+
+def _differences(values: Floats64) -> Floats64:
+    """Return the differences of each channel and the next one, (N, C) of (N, C)."""
+    return np.asarray(values - np.roll(values, 1, axis=1))
 
 
 def misfit(train: SampledImages, valid: SampledImages) -> tuple[float, str]:
@@ -157,12 +186,14 @@ def _misfit(train: SampledImages, valid: SampledImages) -> float:
 
 def _squares(train: SampledImages, valid: SampledImages) -> list[Floats64]:
     """Return squared differences in standard errors, of means, standard deviations and correlations."""
-    squares: list[Floats64] = []
-    for first, second in (
-        (train.means, valid.means),
-        (train.stds, valid.stds),
-        (train.correlations, valid.correlations),
-    ):
-        variance = first.var(axis=0) / len(first) + second.var(axis=0) / len(second)
-        squares.append(np.square(first.mean(axis=0) - second.mean(axis=0)) / np.maximum(variance, 1e-12))
-    return squares
+    return [
+        _squared_errors(train.means, valid.means),
+        _squared_errors(train.stds, valid.stds),
+        _squared_errors(train.correlations, valid.correlations),
+    ]
+
+
+def _squared_errors(first: Floats64, second: Floats64) -> Floats64:
+    """Return the squared difference of the means of two samples, (N, K) and (M, K), in standard errors, (K,)."""
+    variance = first.var(axis=0) / len(first) + second.var(axis=0) / len(second)
+    return np.asarray(np.square(first.mean(axis=0) - second.mean(axis=0)) / np.maximum(variance, 1e-12))

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clearsight.debugger.capture.mixed_images import own_share
 from clearsight.debugger.capture.predictions import SINGLE_OUTPUTS, BatchPredictions
 
 _NAMES = ("labels", "label", "targets", "target", "y")  # keys of a batch that is a mapping
 _COMPARED = 4  # batches of a loader whose images are compared with what the model gets
+_MIXTURES = 16  # and where they are mixed, with a share that is another one in each batch
 CLASS_LOSSES = frozenset({"CrossEntropyLoss", "NLLLoss"})  # of one output per class
 
 
@@ -43,18 +45,23 @@ class BatchComparison:
     """Tells whether the model gets the very batches that a DataLoader returned last.
 
     Some loops draw a batch ahead of the one that they train on, and others change it: the labels are not its own then.
+    share: of its own that each image has in the batch compared last, where images are mixed; None for no mixture.
     """
 
     def __init__(self) -> None:
-        self._compared, self._differs = 0, False
+        self._compared, self._differs, self._most = 0, False, _COMPARED
+        self.share: float | None = None
 
     def labels(self, drawn: DrawnBatch | None, inputs: Tensor | None) -> Tensor | None:
-        """Return the labels of what the model gets, (N,); None where they are not known. Waits for a GPU four times."""
-        if drawn is None or inputs is None or self._differs or len(inputs) != len(drawn.images):
+        """Return the labels of what the model gets, (N,); None where not known. Waits for a GPU a few times."""
+        self.share = None
+        if drawn is None or inputs is None or len(inputs) != len(drawn.images):
             return None
-        if self._compared < _COMPARED:
+        if self._compared < self._most:
             self._compared += 1
-            self._differs = not _equal(drawn.images, inputs)
+            if not _equal(drawn.images, inputs):
+                self._differs, self.share = True, own_share(drawn.images, inputs)
+                self._most = _MIXTURES if self.share is not None else self._most
         return None if self._differs else drawn.labels
 
 

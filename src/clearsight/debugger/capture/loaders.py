@@ -155,6 +155,14 @@ class LoaderTracker:
         """
         return self.current.comparison.labels(self._batch, inputs) if self.current.is_loader else None
 
+    def mixture(self) -> tuple[float, Tensor] | None:
+        """Return the share of its own that each image of the batch has, and the labels drawn; None where none is mixed.
+
+        Of the batch that `labels` was asked about last.
+        """
+        share = self.current.comparison.share if self.current.is_loader else None
+        return (share, self._batch.labels) if share is not None and self._batch is not None else None
+
     def trained(self, source: BatchSource) -> None:
         """Note that a backward followed a batch of `source`."""
         self._first = self._first or (source.dataset if source.is_loader else None)

@@ -90,7 +90,9 @@ class LoopChecks:
         mode = source.mode(training=training, gradients=gradients)
         self._count("forwards")
         checked = mode == "train" and self.loss.due()
-        self.call = ForwardCall(source, training, gradients, mode, checked, labels=self.loaders.labels(inputs))
+        labels = self.loaders.labels(inputs)
+        self.call = ForwardCall(source, training, gradients, mode, checked, labels=labels)
+        self.loss.mixtures.begin(self.loaders.mixture())
         return mode
 
     def end_pass(self) -> None:
@@ -191,6 +193,7 @@ class LoopChecks:
         if call is None or call.mode != "train":
             return
         call.single = None
+        self.loss.mixtures.on_targets(loss.targets)
         if not call.checked and not isinstance(value, Exception):
             return
         self.loss.check(loss)
@@ -269,6 +272,7 @@ class LoopChecks:
             hidden_weights=self.hidden.count,
             renewed_weights=self.hidden.renewed > 0,
             output_factor=multiples[len(multiples) // 2] if multiples else 0.0,
+            own_share=self.loss.mixtures.own_share,
             averaged=self._averaged(),
             schedule=self.schedule.info(),
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clearsight.debugger.capture.mixed_images import MixedBatches
 from clearsight.debugger.capture.shared_patch import SharedPatch
 from clearsight.debugger.capture.transfer import Arrays, RecordSender
 
@@ -91,7 +92,8 @@ class LossChecks:
     Faults: "nll_on_logits", "cross_entropy_on_probabilities", "cross_entropy_on_sigmoid", "cross_entropy_on_relu",
     "bce_on_probabilities", "one_output", "broadcast", "targets_outside" (of 0 to 1), "labels_outside" (of the
     outputs), "shapes", "kl_div_on_probabilities", "kl_div_on_logits", "margin_on_probabilities",
-    "distance_of_probabilities" (a squared or absolute error), "class_numbers" (as values of a single output).
+    "distance_of_probabilities" (a squared or absolute error), "class_numbers" (as values of a single output),
+    "softmax_over_batch".
     """
 
     def __init__(self, sender: RecordSender) -> None:
@@ -103,6 +105,7 @@ class LossChecks:
         self.output_factors: list[float] = []  # by which it multiplied the outputs of the model
         self.smoothing = 0.0
         self.weights: tuple[float, ...] = ()  # of the classes
+        self.mixtures = MixedBatches()
         self.busy = False  # it calls loss functions itself
 
     def due(self) -> bool:
@@ -115,6 +118,9 @@ class LossChecks:
         self.checked += 1
         if isinstance(call.value, Exception):
             self._rejected(call)
+            return
+        if _is_over_batch(call):
+            self.faults["softmax_over_batch"] += 1
             return
         checks: dict[str, Callable[[LossCall], None]] = {
             "NLLLoss": self._nll,
@@ -318,14 +324,25 @@ def _close(first: Tensor, second: Tensor) -> bool:
 
 def _made_by(tensor: Tensor, operation: str) -> bool:
     """Return True if the last operation on a tensor was this one, as autograd names it ("Softmax"), or a view of it."""
+    return _last_operation(tensor, operation) is not None
+
+
+def _is_over_batch(call: LossCall) -> bool:
+    """Return True for a softmax or its logarithm, (N, C), that was taken over the N images and not over the classes."""
+    node = _last_operation(call.inputs, "Softmax") or _last_operation(call.inputs, "LogSoftmax")
+    return call.inputs.dim() == 2 and len(call.inputs) > 1 and getattr(node, "_saved_dim", None) == 0
+
+
+def _last_operation(tensor: Tensor, operation: str) -> Any:
+    """Return the node of the last operation on a tensor, or on what it is a view of; None for another operation."""
     node = tensor.grad_fn
     for _ in range(3):
         if node is None:
-            return False
+            return None
         name = node.name()
         if name.startswith(f"{operation}Backward"):
-            return True
+            return node
         if not name.startswith(("Squeeze", "View", "ToCopy", "Reshape", "Unsqueeze", "Select", "Alias")):
-            return False
+            return None
         node = node.next_functions[0][0]
-    return False
+    return None

@@ -8,6 +8,7 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, RunView
+from clearsight.debugger.analysis.pixel_ends import FIT, TWICE, distance, training_ends
 from clearsight.debugger.analysis.split_inputs import equal_images, split_images
 
 _MEAN, _STD = 0, 1  # columns of the saved channel statistics
@@ -19,7 +20,7 @@ _POSITIONS = 3  # of an epoch at which the same batch must have come: twice may 
 
 class CheckInputImages(Rule):
     """Found when the inputs are not finite, (nearly) constant, always the same batch or the same few
-    images, far off centre, or smooth with three channels that hardly agree.
+    images, normalised twice, far off centre, or smooth with three channels that hardly agree.
 
     A channel is off centre if its mean, over all batches seen, is beyond `max_mean`. SageMaker's rule of this name uses
     0.2, which every bright or dark dataset exceeds: skin has a mean of +1 after ImageNet's normalisation. But no image
@@ -61,7 +62,8 @@ class CheckInputImages(Rule):
         channels = np.array([value for _, value in saved], float)
         found = [*filter(None, (self._nonfinite(steps, channels), self._constant(steps, channels)))]
         if not found:  # a broken or constant batch is off centre and repeated too: report the cause alone
-            found = [*filter(None, (self._repeated(view, steps, channels), self._off_centre(steps, channels)))]
+            centre = self._normalised_twice(view, steps, channels) or self._off_centre(steps, channels)
+            found = [*filter(None, (self._repeated(view, steps, channels), centre))]
         found += filter(None, [self._equal(view), self._uncorrelated(view)])
         return found or [self.clear(value=np.abs(_means(channels)).max(), threshold=self.max_mean)]
 
@@ -205,6 +207,25 @@ class CheckInputImages(Rule):
             advice="Turn images (H, W, C) into (C, H, W) by permute(2, 0, 1), not by view or reshape. Channels that "
             "were measured in different ways may be right.",
             confidence=0.7,
+        )
+
+    def _normalised_twice(self, view: RunView, steps: Ints, channels: Floats64) -> Finding | None:
+        """Return a finding if black and white have values that only a second normalisation gives them."""
+        ends = training_ends(view)
+        names = [name for name, twice in TWICE.items() if ends is not None and distance(ends, twice) <= FIT]
+        if ends is None or not names:
+            return None
+        listed = [", ".join(f"{value:.3g}" for value in values) for values in ends]
+        return self.found(
+            value=float(np.abs(ends).max()),
+            threshold=self.max_mean,
+            severity=Severity.WARNING,
+            steps=(steps[0], steps[-1]),
+            subject="inputs",
+            cause=f"images are normalised twice by {names[0]}: their channels go from {listed[0]} to {listed[1]}",
+            advice="Leave out one of the two normalisations; look at the transforms of the dataset and at the loop.",
+            confidence=0.9,
+            evidence=Series.of("mean of the first channel", steps, channels[:, 0, _MEAN]),
         )
 
     def _off_centre(self, steps: Ints, channels: Floats64) -> Finding | None:

@@ -41,6 +41,9 @@ class LabelNoise(Rule):
     beyond doubt. Two classes leave no runner-up to compare, so that a larger share is needed. With mixup or cutmix
     labels are mixed on purpose, and the rule has not enough data. SageMaker has no such rule.
 
+    In a loop that mixes the images of a batch and gives the loss the labels as they were drawn, those labels are wrong
+    for the other part of each image; this is found in the first batches.
+
     Where the run has cached features of a frozen backbone, their check finds noise before the first epoch has ended
     (`clearsight data --label-errors` does the same); what it does not find, the predictions may.
     """
@@ -58,6 +61,8 @@ class LabelNoise(Rule):
         checked = view.context.label_check
         if checked is not None and checked.noisy:
             return [self._found_by_features(checked, view)]
+        if 1 - view.context.loop.own_share > self.min_share:
+            return [self._mixed(view)]
         table, settings = view.predictions(), view.context.settings
         if settings.get("mixup") or settings.get("cutmix"):
             return [self.not_enough_data(have=0, cause="labels are mixed on purpose (mixup, cutmix)")]
@@ -110,6 +115,21 @@ class LabelNoise(Rule):
             fix={} if smoothing >= 0.1 else {"label_smoothing": 0.1},
             advice=f"Check the labels, such as those of {named}; clearsight data --label-errors lists them all.",
             confidence=0.9,
+        )
+
+    def _mixed(self, view: RunView) -> Finding:
+        foreign = 1 - view.context.loop.own_share
+        return self.found(
+            value=foreign,
+            threshold=self.min_share,
+            unit="of an image",
+            steps=(1, max(1, view.done())),
+            subject="labels",
+            cause=f"images are mixed with others of their batch ({foreign:.0%} of an image are another one's), and the "
+            "loss gets the label of the one alone",
+            advice="Mix the loss by the same shares: share * loss(outputs, labels) + (1 - share) * loss(outputs, "
+            "labels[order]).",
+            confidence=0.95,
         )
 
     def _is_noisy(self, block: _Block, count: int) -> bool:

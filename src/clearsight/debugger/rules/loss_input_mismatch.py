@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.learning_rates import highest_usual_rate, optimizer_family
+from clearsight.core.learning_rates import highest_usual_rate, optimizer_family, usual_rate
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
@@ -17,6 +17,7 @@ _LEAST_DIVISOR = 4  # a loss that is weighted by a half is no accident
 _PER_CLASS = 20  # labels seen per class before outputs without any label count as too many
 _TOO_WIDE = 2  # times as many outputs as labels: one rare class that did not come yet is no fault
 
+_RAISED = 4  # times the usual rate, above which losses that are added up matter
 _SHRUNK = 0.2  # factor of the logits: distillation, which softens them on purpose, divides by about 4
 _SMOOTHED = 0.5  # label smoothing above which the label says less than the rest
 _UNEVEN = 1.5  # largest over smallest, of weights and of images, below which weights do not matter
@@ -39,6 +40,10 @@ _FAULTS = {
     "broadcast": (
         "outputs (N, 1) and labels (N,) are broadcast to (N, N): every output is compared with every label",
         "Give both the same shape: outputs.squeeze(1), or labels.unsqueeze(1).",
+    ),
+    "softmax_over_batch": (
+        "the softmax is taken over the images of the batch, dim=0, and not over the classes",
+        "Write dim=1.",
     ),
     "nll_on_logits": (
         "the negative log likelihood gets logits, where it expects log-probabilities",
@@ -183,7 +188,7 @@ class LossInputMismatch(Rule):
         rates = view.scalar("lr").values
         peak = float(np.nanmax(rates)) if np.isfinite(rates).any() else context.lr
         # An adaptive optimizer divides by the size of the gradient. A gradient scaler takes its factor out again.
-        usual = highest_usual_rate(context.optimizer)
+        usual = min(highest_usual_rate(context.optimizer), _RAISED * usual_rate(context.optimizer))
         if optimizer_family(context.optimizer) != "gradient" or times < _LEAST_DIVISOR or peak * times <= usual:
             return None
         scaled = view.scalar("clip_ratio").values

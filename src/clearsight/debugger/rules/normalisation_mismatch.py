@@ -13,15 +13,13 @@ from clearsight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView
+from clearsight.debugger.analysis.pixel_ends import FIT, USUAL, Ends, distance, normalised_ends
 
-_FIT = 0.05  # of the range: largest distance of its ends that still fits
 _OUTSIDE = 1.0  # range lengths beyond the expected ends: no image reaches that, not even with added noise
 _RAW, _RAW_STD = 20.0, 10.0  # value and standard deviation that only pixels from 0 to 255 exceed
 _MILD = (0.15, 0.3)  # shift and change of scale up to which the accuracy suffers little
 
 _UNKNOWN = {"advice": "Compare with how the images were prepared for the weights in use, and change nothing else."}
-
-Ends = tuple[Floats64, Floats64]  # (C,) values of black and of white
 
 
 class NormalisationMismatch(Rule):
@@ -104,9 +102,9 @@ class NormalisationMismatch(Rule):
         raw = bool((high > _RAW).all() and np.median(ranges[:, :, 1]) > _RAW_STD)
         if not mean and not raw:
             return self.clear(value=float(np.abs([low, high]).max()), threshold=_RAW, unit="largest input")
-        distance, actual = (1.0, "as pixels from 0 to 255") if raw else _mismatch((low, high), context, mean, std)
+        gap, actual = (1.0, "as pixels from 0 to 255") if raw else _mismatch((low, high), context, mean, std)
         if not actual:
-            return self.clear(value=distance, threshold=_FIT, unit="of the range")
+            return self.clear(value=gap, threshold=FIT, unit="of the range")
         known = bool(context.weights_mean) or context.pretrained is False
         if not mean:  # from scratch: by the statistics of the images themselves
             mean, std = (tuple(np.median(ranges[:, :, column], axis=0) / 255) for column in (0, 1))
@@ -115,8 +113,8 @@ class NormalisationMismatch(Rule):
             whose = "the weights expect" if known else "published weights expect"
             expectation = f"{whose} mean {_listed(mean)} and standard deviation {_listed(std)} in [0, 1]"
         return self.found(
-            value=high.max() if raw else distance,
-            threshold=_RAW if raw else _FIT,
+            value=high.max() if raw else gap,
+            threshold=_RAW if raw else FIT,
             unit="largest input" if raw else "of the range",
             severity=Severity.WARNING if known else Severity.INFO,
             steps=(steps[0], steps[-1]),
@@ -147,52 +145,29 @@ def _mismatch(actual: Ends, context: RunContext, mean: tuple[float, ...], std: t
 
     The latter is "" where it cannot be inferred or nothing is wrong.
     """
-    candidates = {
-        "as pixels from 0 to 255": _constant_ends(0, 255),
-        "in 0 to 1, not normalised": _constant_ends(0, 1),
-        "in -1 to 1": _constant_ends(-1, 1),
-        "normalised by ImageNet's figures": _ends(IMAGENET_MEAN, IMAGENET_STD),
-    }
-    expected = _ends(mean, std)
+    expected = normalised_ends(mean, std)
     accepted = [expected]
     if not context.weights_mean:
-        accepted += [_constant_ends(-1, 1), _ends(IMAGENET_MEAN, IMAGENET_STD)]
-    distance = min(_distance(actual, ends) for ends in accepted)
-    if distance <= _FIT:
-        return distance, ""
+        accepted += [USUAL["in -1 to 1"], USUAL["normalised by ImageNet's figures"]]
+    nearest = min(distance(actual, ends) for ends in accepted)
+    if nearest <= FIT:
+        return nearest, ""
     # A candidate close to what is accepted would fit correct inputs as well, so it proves nothing.
     distinct: Mapping[str, Ends] = {
-        name: ends for name, ends in candidates.items() if all(_distance(ends, other) > _FIT for other in accepted)
+        name: ends for name, ends in USUAL.items() if all(distance(ends, other) > FIT for other in accepted)
     }
-    if fitting := [name for name, ends in distinct.items() if _distance(actual, ends) <= _FIT]:
-        return distance, fitting[0]
+    if fitting := [name for name, ends in distinct.items() if distance(actual, ends) <= FIT]:
+        return nearest, fitting[0]
     low, high = actual
     length = np.ptp(expected, axis=0)
     outside = np.maximum(expected[0] - low, high - expected[1]) / length
     if (outside > _OUTSIDE).all():
-        return distance, "far outside the range of images"
+        return nearest, "far outside the range of images"
     # Images without pure black or white do not reach the ends, but stay inside 0 to 1.
-    inside = ((low >= -_FIT) & (low <= 0.3) & (high >= 0.7) & (high <= 1 + _FIT)).all()
+    inside = ((low >= -FIT) & (low <= 0.3) & (high >= 0.7) & (high <= 1 + FIT)).all()
     if inside and "in 0 to 1, not normalised" in distinct:
-        return distance, "in 0 to 1, not normalised"
-    return distance, ""
-
-
-def _constant_ends(low: float, high: float) -> Ends:
-    """Return the same ends for every channel."""
-    return np.array([low], float), np.array([high], float)
-
-
-def _ends(mean: tuple[float, ...], std: tuple[float, ...]) -> Ends:
-    """Return the values that black and white get."""
-    centre, scale = np.asarray(mean, float), np.maximum(np.asarray(std, float), 1e-12)
-    return -centre / scale, (1 - centre) / scale
-
-
-def _distance(actual: Ends, ends: Ends) -> float:
-    """Return the largest difference of the ends over the channels, in range lengths."""
-    length = np.maximum(ends[1] - ends[0], 1e-12)
-    return float(np.maximum(np.abs(actual[0] - ends[0]), np.abs(actual[1] - ends[1])).max() / length.min())
+        return nearest, "in 0 to 1, not normalised"
+    return nearest, ""
 
 
 def _remedy(context: RunContext, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.statistics import wilson
 from clearsight.core.view import Ints, PredictionTable, RunView
+from clearsight.debugger.analysis.pixel_ends import Ends, training_ends
 from clearsight.debugger.analysis.predictions import (
     class_count,
     class_name,
@@ -84,7 +85,7 @@ class ValidationMismatch(Rule):
             channels = (train.means.shape[1], valid.means.shape[1])
             differences = [(float(channels[1]), 1.0, f"have {channels[1]} channels instead of {channels[0]}")]
         else:
-            differences = self._differences(train, valid)
+            differences = self._differences(train, valid, training_ends(view))
         if not differences:
             return None
         value, threshold, _ = differences[0]
@@ -130,10 +131,12 @@ class ValidationMismatch(Rule):
             confidence=0.7,
         )
 
-    def _differences(self, train: SampledImages, valid: SampledImages) -> list[tuple[float, float, str]]:
+    def _differences(
+        self, train: SampledImages, valid: SampledImages, ends: Ends | None
+    ) -> list[tuple[float, float, str]]:
         """Return value, limit and words of each difference, the most telling first."""
         result = []
-        if (order := channel_order(train, valid)) is not None:
+        if (order := channel_order(train, valid, ends)) is not None:
             names = ", ".join(str(channel) for channel in order)
             result.append((1.0, 0.0, f"have their channels in another order (those of training are their {names})"))
         means = [", ".join(f"{m:.3g}" for m in images.means.mean(axis=0)) for images in (train, valid)]

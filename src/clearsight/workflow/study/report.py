@@ -74,6 +74,8 @@ def best_run(study: Study) -> Run | None:
 
 def next_commands(study: Study) -> list[str]:
     """Return the commands that are useful for a study in this state."""
+    if not study.plan.data:  # somebody else runs the trials
+        return []
     # A status of running without a process is a study that was killed: it can be resumed too.
     if study.status in (StudyStatus.INTERRUPTED, StudyStatus.RUNNING):
         return [shlex.join(["clearsight", "tune", "--resume", str(study.path)])]

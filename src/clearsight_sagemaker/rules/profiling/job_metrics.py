@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bisect
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from clearsight.core.machine import cores
 from clearsight.core.profile import GaugeSample, Machine, Profile, Span, StepTimes
@@ -13,30 +13,54 @@ from clearsight_sagemaker.training.objects import Objects, join_uri, split_uri
 from smdebug.exceptions import CorruptFile
 from smdebug.profiler.trace_event_file_parser import TraceEvent, read_trace
 
+Row = TypeVar("Row")
 _TRAIN, _EVAL, _FORWARD = "Step:ModeKeys.TRAIN", "Step:ModeKeys.EVAL", "Forward"
 _GAUGES = {"MemoryUsedPercent": "memory", "BytesReceived": "net.received", "BytesSent": "net.sent"}
 _MOST_BYTES = 64 << 20  # of a timeline: the script may have written anything there
 
 
-def job_profile(uri: str, objects: Objects) -> Profile:
-    """Return what the files of a profiler-output say. uri: its address. Raises S3Error, OSError."""
-    bucket = split_uri(uri)[0]
-    samples, events = list[GaugeSample](), list[TraceEvent]()
-    for stored in objects.keys(join_uri(uri, "system", "")):
-        with objects.opened(f"s3://{bucket}/{stored.key}") as (_, file):
-            samples += _samples(file.read().decode())
-    for stored in objects.keys(join_uri(uri, "framework", "pevents", "")):
-        with objects.opened(f"s3://{bucket}/{stored.key}") as (_, file):
-            content = file.read(_MOST_BYTES)
-        try:
-            events += read_trace(content, "algo-1")
-        except CorruptFile:  # the job's own file, such as one that a kill cut short: the others count
-            continue
-    samples.sort(key=lambda sample: sample.time)
-    steps, spans = _steps(events), list(_evaluations(events))
-    gpus = len({name for sample in samples[:1] for name in sample.values if name[:3] == "gpu" and name[3:].isdigit()})
-    machine = Machine(cores=cores(), gpus=gpus, device="cuda" if gpus else "cpu", interval=_interval(samples))
-    return Profile(machine, samples, steps, spans)
+class JobMetrics:
+    """Files of a profiler-output, of a job that may still run. uri: its address."""
+
+    def __init__(self, uri: str, objects: Objects) -> None:
+        self._uri, self._objects = uri, objects
+        # What a file holds, by its key and its size: most files never change again.
+        self._samples: dict[tuple[str, int], list[GaugeSample]] = {}
+        self._events: dict[tuple[str, int], list[TraceEvent]] = {}
+
+    def profile(self) -> Profile:
+        """Return what the files say now. Raises S3Error, OSError."""
+        self._samples = self._read(self._samples, lambda content: list(_samples(content.decode())), "system")
+        self._events = self._read(self._events, _trace_events, "framework", "pevents")
+        samples = [sample for part in self._samples.values() for sample in part]
+        events = [event for part in self._events.values() for event in part]
+        samples.sort(key=lambda sample: sample.time)
+        names = {name for sample in samples[:1] for name in sample.values}
+        gpus = len([name for name in names if name[:3] == "gpu" and name[3:].isdigit()])
+        machine = Machine(cores=cores(), gpus=gpus, device="cuda" if gpus else "cpu", interval=_interval(samples))
+        return Profile(machine, samples, _steps(events), list(_evaluations(events)))
+
+    def _read(
+        self, before: dict[tuple[str, int], list[Row]], parse: Callable[[bytes], list[Row]], *folders: str
+    ) -> dict[tuple[str, int], list[Row]]:
+        """Return the rows of the files in a folder; those that are as before are not read again."""
+        bucket = split_uri(self._uri)[0]
+        found = {}
+        for stored in self._objects.keys(join_uri(self._uri, *folders, "")):
+            file_state = (stored.key, stored.size)
+            if file_state not in before:
+                with self._objects.opened(f"s3://{bucket}/{stored.key}") as (_, file):
+                    found[file_state] = parse(file.read(_MOST_BYTES))
+            else:
+                found[file_state] = before[file_state]
+        return found
+
+
+def _trace_events(content: bytes) -> list[TraceEvent]:
+    try:
+        return list(read_trace(content, "algo-1"))
+    except CorruptFile:  # the job's own file, such as one that a kill cut short: the others count
+        return []
 
 
 def _samples(text: str) -> Iterator[GaugeSample]:

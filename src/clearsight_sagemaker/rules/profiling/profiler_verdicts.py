@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from clearsight.core.finding import Finding, Verdict
 from clearsight.core.profile import Profile, Span, StepTimes
 from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file, write_machine
 from clearsight_sagemaker.rules.parameters import PROFILER_DEFAULTS, profiler_parameters, report_parameters
-from clearsight_sagemaker.rules.profiling.job_metrics import job_profile
+from clearsight_sagemaker.rules.profiling.job_metrics import JobMetrics
 from clearsight_sagemaker.rules.profiling.profiler_conditions import judge_rule
 from clearsight_sagemaker.rules.profiling.report_files import upload_report
 from clearsight_sagemaker.rules.rule_configuration import RuleConfiguration, configurations
@@ -22,28 +24,85 @@ from clearsight_sagemaker.run_profile import RunProfile
 from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.training.failure import JobFailed
 from clearsight_sagemaker.training.objects import Objects, join_uri
+from smdebug.rules.action import parse_actions
 
 _REPORT = "ProfilerReport"
+_SCAN_SECONDS = 60.0  # between two judgements of a rule
 _ERRORS = (ClearsightError, S3Error, JobFailed, sqlite3.Error, ValueError, TypeError, LookupError, OSError)
 _NO_METRICS = (
     "ClientError: No profiling data was saved by the training job. Check that ProfilerConfig has an S3OutputPath"
 )
 
 
+@dataclass(slots=True)
+class ProfilerRule:
+    """A profiler rule of a job, with its verdict once it has one. next_check: on the monotonic clock."""
+
+    configuration: RuleConfiguration
+    actions: list[dict[str, str]]
+    verdict: RuleVerdict | None = None
+    next_check: float = 0.0
+
+
 class ProfilerRules:
-    """Profiler rules of a job whose script has ended. Problems with its metrics become those of the rules."""
+    """Profiler rules of a job. Problems with its metrics become those of the rules.
+
+    While the script runs, `check` judges each rule every scan_interval_us; a rule that finds something has its
+    verdict. When the script has ended, `finish` judges the others. A ProfilerReport is written at the end.
+    """
 
     def __init__(self, request: Mapping[str, Any], objects: Objects) -> None:
-        self._rules = [rule for rule in configurations(request) if rule.is_profiler]
-        config = request.get("ProfilerConfig") or {}
-        self._base = config.get("S3OutputPath") or request["OutputDataConfig"]["S3OutputPath"]
         self._job, self._objects = request["TrainingJobName"], objects
+        self.rules: dict[str, ProfilerRule] = {}
+        self._base, self._metrics = "", JobMetrics("", objects)
         self._measured, self._problem = Profile(), ""
-        if self._rules:
-            try:
-                self._measured = job_profile(join_uri(self._base, self._job, "profiler-output"), objects)
-            except _ERRORS as error:
-                self._problem = _failure(error)
+        self.update(request)
+
+    def update(self, request: Mapping[str, Any]) -> list[ProfilerRule]:
+        """Take the rules and the address of a request; return the rules that are new."""
+        config = request.get("ProfilerConfig") or {}
+        base = config.get("S3OutputPath") or request["OutputDataConfig"]["S3OutputPath"]
+        if base != self._base:
+            self._base = base
+            self._metrics = JobMetrics(join_uri(base, self._job, "profiler-output"), self._objects)
+        added = []
+        for configuration in configurations(request):
+            if configuration.is_profiler and configuration.name not in self.rules:
+                added.append(_profiler_rule(configuration))
+                self.rules[configuration.name] = added[-1]
+        return added
+
+    def check(self) -> list[ProfilerRule]:
+        """Judge the rules that are due on the metrics so far; return those that have found something."""
+        now = time.monotonic()
+        due = [rule for rule in self._waiting() if rule.configuration.rule != _REPORT and rule.next_check <= now]
+        if not due:
+            return []
+        self._measure()
+        if self._problem or not self._measured:
+            return []
+        for rule in due:
+            rule.next_check = now + _scan_seconds(rule.configuration)
+            verdict = self._judge(rule.configuration, RunFindings.none())
+            if verdict.status == FOUND:
+                rule.verdict = verdict
+        return [rule for rule in due if rule.verdict is not None]
+
+    def _waiting(self) -> list[ProfilerRule]:
+        return [rule for rule in self.rules.values() if rule.verdict is None]
+
+    def _measure(self) -> None:
+        self._problem = ""
+        try:
+            self._measured = self._metrics.profile()
+        except _ERRORS as error:
+            self._problem = _failure(error)
+
+    def finish(self, run: Path) -> None:
+        """Read the metrics of the whole job, and put them into clearsight's run folder of it."""
+        if self.rules:
+            self._measure()
+            self.write_profile(run)
 
     def write_profile(self, run: Path) -> None:
         """Put the metrics into clearsight's run folder of the job, so that its reports and rules have them."""
@@ -59,21 +118,36 @@ class ProfilerRules:
         except (OSError, ClearsightError) as error:
             self._problem = _failure(error)
 
-    def verdicts(self, findings: RunFindings) -> Iterator[tuple[RuleConfiguration, RuleVerdict]]:
-        """Yield the rules with their verdicts. findings: of clearsight's rules on the job."""
-        for rule in self._rules:
+    def verdicts(self, findings: RunFindings) -> Iterator[ProfilerRule]:
+        """Judge the rules that have no verdict yet, after `finish`. findings: of clearsight's rules on the job."""
+        for rule in self._waiting():
             problem = self._problem or ("" if self._measured else _NO_METRICS)
             if problem:
-                yield rule, RuleVerdict(status=ERROR, details=problem)
-                continue
-            try:
-                if rule.rule == _REPORT:
-                    uri = join_uri(rule.output or self._base, self._job, "rule-output", rule.name, "profiler-output")
-                    yield rule, _report_verdict(rule, self._job, self._measured, uri, self._objects)
-                else:
-                    yield rule, _rule_verdict(rule, self._job, self._measured, findings)
-            except _ERRORS as error:
-                yield rule, RuleVerdict(status=ERROR, details=_failure(error))
+                rule.verdict = RuleVerdict(status=ERROR, details=problem)
+            else:
+                rule.verdict = self._judge(rule.configuration, findings)
+            yield rule
+
+    def _judge(self, rule: RuleConfiguration, findings: RunFindings) -> RuleVerdict:
+        try:
+            if rule.rule == _REPORT:
+                uri = join_uri(rule.output or self._base, self._job, "rule-output", rule.name, "profiler-output")
+                return _report_verdict(rule, self._job, self._measured, uri, self._objects)
+            return _rule_verdict(rule, self._job, self._measured, findings)
+        except _ERRORS as error:
+            return RuleVerdict(status=ERROR, details=_failure(error))
+
+
+def _profiler_rule(configuration: RuleConfiguration) -> ProfilerRule:
+    try:
+        return ProfilerRule(configuration, parse_actions(configuration.actions))
+    except ValueError as error:
+        return ProfilerRule(configuration, [], RuleVerdict(status=ERROR, details=f"ClientError: {error}"))
+
+
+def _scan_seconds(rule: RuleConfiguration) -> float:
+    text = rule.parameters.get("scan_interval_us", "")
+    return int(text) / 1e6 if text.isdecimal() else _SCAN_SECONDS
 
 
 def _run_profile(job: str, measured: Profile, parameters: Mapping[str, Mapping[str, float]]) -> RunProfile:

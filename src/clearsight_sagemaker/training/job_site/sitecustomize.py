@@ -22,4 +22,8 @@ sys.path.append(os.path.join(_FOLDER, "when_missing"))
 from clearsight_job import torch_hooks  # noqa: E402
 
 torch_hooks.install(os.environ)
+if os.environ.get("CLEARSIGHT_RECORD_TENSORS") == "1":  # a script that does not use smdebug is recorded as well
+    from smdebug.pytorch import zero_code_change
+
+    zero_code_change.install()
 _load_next()

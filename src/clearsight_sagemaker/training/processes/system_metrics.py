@@ -22,12 +22,13 @@ _SLOWEST_GPU = 1.0  # seconds between readings of GPUs; the driver blocks while 
 class SystemMetrics:
     """Thread that reads the machine and uploads a file a minute; the first one within a few seconds.
 
-    uri: of profiler-output.  interval: seconds between readings.  warn: takes a sentence, once.
+    uri: of profiler-output.  interval: seconds between readings, None for none until it is changed.
+    warn: takes a sentence, once.
     """
 
-    def __init__(self, uri: str, interval: float, objects: Objects, warn: Callable[[str], None]) -> None:
+    def __init__(self, uri: str, interval: float | None, objects: Objects, warn: Callable[[str], None]) -> None:
         self._uri, self._interval, self._objects, self._warn = uri, interval, objects, warn
-        self._end = threading.Event()
+        self._wake, self._is_ended = threading.Event(), False
         self._minute, self._lines = 0, list[str]()
         self._warned = False
         self._thread = threading.Thread(target=self._run, name="system metrics", daemon=True)
@@ -35,16 +36,30 @@ class SystemMetrics:
 
     def stop(self) -> None:
         """End the thread; the last file is uploaded."""
-        self._end.set()
+        self._is_ended = True
+        self._wake.set()
         self._thread.join()
+
+    def change_interval(self, interval: float | None) -> None:
+        """Read the machine so often from now on; None for no more."""
+        self._interval = interval
+        self._wake.set()
 
     def _run(self) -> None:
         with MachineGauges() as gauges:
             next_upload = 0.0
-            while not self._end.wait(self._interval):
-                next_upload = self._add(gauges.read(), next_upload)
-            self._add(gauges.read(), 0.0)
-        self._upload()
+            while not self._is_ended:
+                if self._wake.wait(self._interval):
+                    self._wake.clear()
+                    next_upload = 0.0  # what was read before a pause is uploaded by the next reading, or here
+                    if self._interval is None and self._lines:
+                        self._upload()
+                elif self._interval is not None:
+                    next_upload = self._add(gauges.read(), next_upload)
+            if self._interval is not None:
+                self._add(gauges.read(), 0.0)
+        if self._lines:
+            self._upload()
 
     def _add(self, rows: list[dict[str, Any]], next_upload: float) -> float:
         now = time.time()

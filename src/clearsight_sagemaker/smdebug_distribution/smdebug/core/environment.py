@@ -67,11 +67,23 @@ def checkpoint_folder() -> str | None:
 
 def profiler_folder() -> str | None:
     """Return the folder for timelines; None where the job asks for no framework metrics."""
-    config = _read(os.environ.get("SMPROFILER_CONFIG_PATH", PROFILER_CONFIG))
+    config = _read(_profiler_config())
     parameters = config.get("ProfilingParameters") or {}
     if not parameters or str(config.get("DisableProfiler", False)).lower() == "true":
         return None
     return str(parameters.get("LocalPath") or PROFILER_FOLDER)
+
+
+def profiler_config_time() -> int:
+    """Return when the configuration of the profiler was changed, in nanoseconds of the epoch; 0 without one."""
+    try:
+        return os.stat(_profiler_config()).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _profiler_config() -> str:
+    return os.environ.get("SMPROFILER_CONFIG_PATH", PROFILER_CONFIG)
 
 
 def node_name() -> str:

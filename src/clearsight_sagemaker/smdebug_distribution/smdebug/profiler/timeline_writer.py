@@ -22,11 +22,25 @@ class TimelineWriter:
 
     def __init__(self, folder: str | None) -> None:
         self.enabled = folder is not None
+        self._config_time = environment.profiler_config_time()
         self._files = LocalFiles(folder or "")
         self._begin = time.time()
         self._phases: dict[str, int] = {}
         self._events: list[dict[str, Any]] = []
         self._end = 0.0
+
+    def follow_config(self) -> None:
+        """Take the folder of the job's configuration where UpdateTrainingJob has changed it."""
+        changed = environment.profiler_config_time()
+        if changed == self._config_time:
+            return
+        self._config_time = changed
+        folder = environment.profiler_folder()
+        if folder is None:
+            self.flush()
+        elif not self.enabled:
+            self._files, self._begin = LocalFiles(folder), time.time()
+        self.enabled = folder is not None
 
     def add(self, phase: str, name: str, start: float, end: float, **args: Any) -> None:
         """Add an event. start, end: seconds since 1970. args: what readers show beside it."""
@@ -71,6 +85,7 @@ class StepTimeline:
     def begin(self, mode: str, mode_step: int, model: str) -> None:
         """Begin a step, and end the one before."""
         self.end()
+        self._writer.follow_config()
         if self._writer.enabled:
             self._step = {"mode": mode, "step_num": str(mode_step), "pid": environment.process_number()}
             self._start = self._last = time.time()

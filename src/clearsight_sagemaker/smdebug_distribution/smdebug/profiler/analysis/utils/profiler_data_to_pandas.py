@@ -35,6 +35,51 @@ class PandasFrame:
         reader.refresh_event_file_list()
         # A file has the measurements of the minute that begins with its time.
         events = reader.get_events(0, reader.get_timestamp_of_latest_available_file() + 60_000_000)
+        return self._system_table(events, selected_system_metrics)
+
+    def get_all_framework_metrics(self, selected_framework_metrics: Sequence[str] = ()) -> Any:
+        """Return the table of all events, or of those with a name or a phase in the selection."""
+        reader = self.framework_metrics_reader
+        reader.refresh_event_file_list()
+        events = reader.get_events(0, reader.get_timestamp_of_latest_available_file())
+        return self._framework_table(events, selected_framework_metrics)
+
+    def get_profiler_data_by_time(
+        self,
+        start_time_us: float,
+        end_time_us: float,
+        cache_metrics: bool = False,
+        selected_framework_metrics: Sequence[str] = (),
+        selected_system_metrics: Sequence[str] = (),
+        get_framework_metrics: bool = True,
+        get_system_metrics: bool = True,
+    ) -> tuple[Any, Any]:
+        """Return the tables of system and framework metrics of a time range.
+
+        start_time_us, end_time_us: microseconds since 1970.  cache_metrics is accepted: `use_in_memory_cache` decides.
+        A table that is not asked for is empty.
+        """
+        system = self.system_metrics_reader.get_events(start_time_us, end_time_us) if get_system_metrics else []
+        framework = (
+            self.framework_metrics_reader.get_events(start_time_us, end_time_us) if get_framework_metrics else []
+        )
+        return (
+            self._system_table(system, selected_system_metrics),
+            self._framework_table(framework, selected_framework_metrics),
+        )
+
+    def get_profiler_data_by_step(self, start_step: int, end_step: int, cache_metrics: bool = False) -> tuple[Any, Any]:
+        """Return the tables of system and framework metrics of steps, both ends included.
+
+        System metrics are those between the first and the last moment of the steps.
+        """
+        framework = self.get_all_framework_metrics()
+        framework = framework[framework["step"].between(start_step, end_step)]
+        system = self.get_all_system_metrics()
+        first, last = framework["start_time_us"].min(), framework["end_time_us"].max()
+        return system[system["timestamp_us"].between(first, last)], framework
+
+    def _system_table(self, events: Sequence[Any], selection: Sequence[str]) -> Any:
         rows = [
             [
                 us_since_epoch_to_human_readable_time(event.timestamp * 1e6),
@@ -42,19 +87,14 @@ class PandasFrame:
                 *(event.value, event.name, event.dimension, event.node_id, event.type),
             ]
             for event in events
-            if not selected_system_metrics or {event.name, event.dimension} & set(selected_system_metrics)
+            if not selection or {event.name, event.dimension} & set(selection)
         ]
         return _table(rows, _SYSTEM_COLUMNS)
 
-    def get_all_framework_metrics(self, selected_framework_metrics: Sequence[str] = ()) -> Any:
-        """Return the table of all events, or of those with a name or a phase in the selection."""
-        reader = self.framework_metrics_reader
-        reader.refresh_event_file_list()
+    def _framework_table(self, events: Sequence[Any], selection: Sequence[str]) -> Any:
         rows = []
-        for event in reader.get_events(0, reader.get_timestamp_of_latest_available_file()):
-            if selected_framework_metrics and not (
-                {event.event_name, event.event_phase} & set(selected_framework_metrics)
-            ):
+        for event in events:
+            if selection and not ({event.event_name, event.event_phase} & set(selection)):
                 continue
             args = event.event_args or {}
             times = [event.start_time, event.end_time]

@@ -1,0 +1,1 @@
+"""Experiments: experiments, trials and trial components, those of jobs too, and the metrics of runs."""

@@ -1,0 +1,1 @@
+"""Programs that a container runs: copied as files into what is submitted."""

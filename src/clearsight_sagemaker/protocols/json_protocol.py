@@ -55,9 +55,10 @@ def seconds_of(parameters: Mapping[str, Any], name: str) -> float | None:
 def plain_result(value: Any, shape: Any) -> Any:
     """Return a result as clients can read it.
 
-    Times have milliseconds, and maps are in the order of their keys, as those of AWS. Members of structures that are None, structures without a member that they need, and numbers that are not finite are
-    left out: botocore takes null for a value, and pydantic models of clients refuse empty structures. Members that the
-    shape does not have stay: a newer client has sent them.
+    Times have milliseconds, and maps are in the order of their keys, as those of AWS. Members of structures that are
+    None, structures without a member that they need, and numbers that are not finite are left out: botocore takes null
+    for a value, and pydantic models of clients refuse empty structures. Members that the shape does not have stay: a
+    newer client has sent them.
     """
     if isinstance(value, Mapping) and shape is not None and shape.type_name == "structure":
         members = {

@@ -91,14 +91,16 @@ def _container(request: Mapping[str, Any]) -> Mapping[str, Any]:
     if not containers:
         raise validation_error("The request must have PrimaryContainer or Containers.")
     if len(containers) > 1:
-        text = f"The request has {len(containers)} containers, and the local service runs one for a model."
+        text = f"The request has {len(containers)} containers. The local service runs no pipelines (PipelineModel);"
+        text += " a model must have one container."
         raise validation_error(text)
     [container] = containers
     for name in _REFUSED:
         if name in container:
             raise validation_error(f"The local service runs no containers with {name}. Leave it out.")
     if container.get("Mode", "SingleModel") != "SingleModel":
-        raise validation_error("The local service runs one model in a container; Mode must be SingleModel.")
+        text = "The local service runs no multi-model containers (MultiDataModel); Mode must be SingleModel."
+        raise validation_error(text)
     if "Image" not in container:
         raise validation_error("The container has no Image. The local service needs one of PyTorch.")
     _check_image(container["Image"])

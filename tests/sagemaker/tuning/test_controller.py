@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from clearsight_sagemaker.resources.tuning_jobs import create_tuning_job, descri
 from clearsight_sagemaker.state.home import ServiceHome
 from clearsight_sagemaker.state.resource_table import Resource, ResourceTable
 from clearsight_sagemaker.state.service_state import TRAINING_JOB, TUNING_JOB, ServiceState
+from clearsight_sagemaker.training.objects import JobObjects
 from clearsight_sagemaker.tuning.controller import TuningController
 from clearsight_sagemaker.tuning.tuning_job import TuningJob
 from tests.sagemaker.tuning.tuning_requests import tuning_request
@@ -61,7 +63,7 @@ def started(home: Path, at: int = 0, *, after: bool = False) -> ServiceState:
         table=table,
         queues={TRAINING_JOB: queue},
         endpoint_url="http://127.0.0.1:1",
-        endpoints=cast(HostedEndpoints, None),  # a tuning job has nothing to do with them
+        endpoints=HostedEndpoints(table, folder, JobObjects(folder.objects), threading.Lock()),
     )
 
 

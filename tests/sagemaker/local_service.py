@@ -64,6 +64,13 @@ class LocalService:
         """Return the response to a form."""
         return self.client.post("/", data={"Action": action, "Version": version, **fields})
 
+    def put(self, address: str, body: bytes = b"") -> str:
+        """Make an object and its bucket, and return its address."""
+        path = address.removeprefix("s3:/")
+        for part in ("/".join(path.split("/")[:2]), path):
+            assert self.client.put(part, content=body if part == path else b"").status_code == 200
+        return address
+
     def create_job(self, name: str, **members: Any) -> dict[str, Any]:
         """Create a training job."""
         return self.call("CreateTrainingJob", **job_request(name, **members))

@@ -53,11 +53,12 @@ def seconds_of(parameters: Mapping[str, Any], name: str) -> float | None:
 
 
 def plain_result(value: Any, shape: Any) -> Any:
-    """Return a result as clients can read it. Times have milliseconds, as those of AWS.
+    """Return a result as clients can read it.
 
-    Members of structures that are None, structures without a member that they need, and numbers that are not finite are
-    left out: botocore takes null for a value, and pydantic models of clients refuse empty structures. Members that the
-    shape does not have stay: a newer client has sent them.
+    Times have milliseconds, and maps are in the order of their keys, as those of AWS. Members of structures that are
+    None, structures without a member that they need, and numbers that are not finite are left out: botocore takes null
+    for a value, and pydantic models of clients refuse empty structures. Members that the shape does not have stay: a
+    newer client has sent them.
     """
     if isinstance(value, Mapping) and shape is not None and shape.type_name == "structure":
         members = {
@@ -65,8 +66,10 @@ def plain_result(value: Any, shape: Any) -> Any:
         }
         return {name: inner for name, inner in members.items() if not _is_incomplete(inner, shape.members.get(name))}
     if isinstance(value, Mapping):
-        inner_shape = shape.value if shape is not None and shape.type_name == "map" else None
-        return {str(name): plain_result(inner, inner_shape) for name, inner in value.items() if not _absent(inner)}
+        is_map = shape is not None and shape.type_name == "map"
+        inner_shape = shape.value if is_map else None
+        items = sorted(value.items()) if is_map else value.items()
+        return {str(name): plain_result(inner, inner_shape) for name, inner in items if not _absent(inner)}
     if isinstance(value, list | tuple):
         inner_shape = shape.member if shape is not None and shape.type_name == "list" else None
         return [plain_result(inner, inner_shape) for inner in value if not _absent(inner)]

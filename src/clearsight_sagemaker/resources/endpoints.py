@@ -147,7 +147,13 @@ def delete_endpoint(state: ServiceState, request: Mapping[str, Any]) -> None:
     state.endpoints.wake()
 
 
+def list_monitoring_schedules(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return no schedule: there is no operation here that creates one. Predictor.list_monitors asks for them."""
+    return {"MonitoringScheduleSummaries": []}
+
+
 OPERATIONS: dict[tuple[str, str], Operation] = {
+    ("sagemaker", "ListMonitoringSchedules"): list_monitoring_schedules,
     ("sagemaker", "CreateEndpoint"): create_endpoint,
     ("sagemaker", "DescribeEndpoint"): describe_endpoint,
     ("sagemaker", "ListEndpoints"): list_endpoints,

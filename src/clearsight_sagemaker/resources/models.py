@@ -10,8 +10,10 @@ from clearsight_sagemaker.algorithms.built_in_algorithms import built_in_algorit
 from clearsight_sagemaker.protocols.errors import validation_error
 from clearsight_sagemaker.resources.listing import listed
 from clearsight_sagemaker.resources.tags import tag_map
+from clearsight_sagemaker.s3.errors import S3Error
 from clearsight_sagemaker.state.resource_table import Resource, ResourceExists
 from clearsight_sagemaker.state.service_state import Operation, ServiceState
+from clearsight_sagemaker.training.objects import split_uri
 
 MODEL = "model"
 _REPOSITORY = re.compile(r"(?:[^/]+/)*([^/:@]+)(?::[^/@]+)?(?:@.+)?")
@@ -21,8 +23,9 @@ _REFUSED = ("ModelPackageName", "MultiModelConfig", "InferenceSpecificationName"
 
 
 def create_model(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Store a model."""
+    """Store a model. Its data must be there, as in AWS."""
     container = _container(request)
+    _check_data(state, container)
     arn = state.account.arn(MODEL, request["ModelName"])
     resource = Resource(
         kind=MODEL,
@@ -88,22 +91,44 @@ def _container(request: Mapping[str, Any]) -> Mapping[str, Any]:
     if not containers:
         raise validation_error("The request must have PrimaryContainer or Containers.")
     if len(containers) > 1:
-        text = f"The request has {len(containers)} containers, and the local service runs one for a model."
+        text = f"The request has {len(containers)} containers. The local service runs no pipelines (PipelineModel);"
+        text += " a model must have one container."
         raise validation_error(text)
     [container] = containers
     for name in _REFUSED:
         if name in container:
             raise validation_error(f"The local service runs no containers with {name}. Leave it out.")
     if container.get("Mode", "SingleModel") != "SingleModel":
-        raise validation_error("The local service runs one model in a container; Mode must be SingleModel.")
+        text = "The local service runs no multi-model containers (MultiDataModel); Mode must be SingleModel."
+        raise validation_error(text)
     if "Image" not in container:
         raise validation_error("The container has no Image. The local service needs one of PyTorch.")
     _check_image(container["Image"])
-    source = container.get("ModelDataSource", {}).get("S3DataSource", {})
-    address = container.get("ModelDataUrl") or source.get("S3Uri", "")
+    address = _data_address(container)
     if address and not address.startswith("s3://"):
         raise validation_error(f"The model data {address} must be an address s3://BUCKET/KEY.")
     return dict(container)
+
+
+def _data_address(container: Mapping[str, Any]) -> str:
+    source = container.get("ModelDataSource", {}).get("S3DataSource", {})
+    return str(container.get("ModelDataUrl") or source.get("S3Uri", ""))
+
+
+def _check_data(state: ServiceState, container: Mapping[str, Any]) -> None:
+    """Raise ServiceError for a container whose model data are not there."""
+    address = _data_address(container)
+    if not address:
+        return
+    source = container.get("ModelDataSource", {}).get("S3DataSource", {})
+    try:
+        first = next(iter(state.endpoints.objects.keys(address)), None)
+    except S3Error:
+        first = None
+    is_folder = source.get("S3DataType") == "S3Prefix"
+    # Keys are in order, so an object is before those whose keys go on after its own.
+    if first is None or (not is_folder and first.key != split_uri(address)[1]):
+        raise validation_error(f"Could not find model data at {address}.")
 
 
 def _check_image(uri: str) -> None:

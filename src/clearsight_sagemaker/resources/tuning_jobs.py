@@ -85,7 +85,7 @@ def list_tuning_jobs(state: ServiceState, request: Mapping[str, Any]) -> dict[st
 
 
 def list_training_jobs_of_tuning_job(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a page of the training jobs of a tuning job, by name unless another order is asked for."""
+    """Return a page of the training jobs of a tuning job, the newest first unless another order is asked for."""
     job = _tuning_job(state, request)
     status, sort_by = request.get("StatusEquals"), request.get("SortBy", "Name")
     listed = [
@@ -106,7 +106,7 @@ def list_training_jobs_of_tuning_job(state: ServiceState, request: Mapping[str, 
     page, token = page_of_items(
         listed,
         key,
-        descending=request.get("SortOrder", "Ascending") == "Descending",
+        descending=request.get("SortOrder", "Ascending" if "SortBy" in request else "Descending") == "Descending",
         limit=request.get("MaxResults", 10),
         token=request.get("NextToken", ""),
     )

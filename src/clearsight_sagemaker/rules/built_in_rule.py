@@ -89,8 +89,9 @@ class BuiltInRule:
         """Return what a user should know of a rule that found nothing; "" where it had enough data."""
         parts = []
         if lack := self._condition.unmet_need:
-            parts.append(f"{self.configuration.rule} had too little data to find anything.")
-            parts.append(interval_hint(self._request, self._condition.points) or f"It saw {lack}.")
+            rule = self.configuration.rule
+            parts.append(f"{rule} had too little data to find anything.")
+            parts.append(interval_hint(self._request, rule, self._condition.points) or f"It saw {lack}.")
         if more := self._findings.sentence(self.configuration.rule):
             parts.append(f"{more} SageMaker's rule of this name finds nothing.")
         return " ".join(parts)

@@ -39,6 +39,16 @@ class RuleConfiguration:
         )
 
 
+# The one collection that a rule reads, of those that the SDK's rules bring.
+_COLLECTIONS = {
+    "LossNotDecreasing": "losses",
+    "Overfit": "losses",
+    "Overtraining": "losses",
+    "VanishingGradient": "gradients",
+    "WeightUpdateRatio": "weights",
+}
+
+
 def configurations(request: Mapping[str, Any]) -> Iterator[RuleConfiguration]:
     """Yield the rules of a request, those of the debugger first."""
     for member, is_profiler in (("DebugRuleConfigurations", False), ("ProfilerRuleConfigurations", True)):
@@ -46,8 +56,12 @@ def configurations(request: Mapping[str, Any]) -> Iterator[RuleConfiguration]:
             yield RuleConfiguration.of(values, is_profiler=is_profiler)
 
 
-def interval_hint(request: Mapping[str, Any], points: int) -> str:
-    """Return a sentence on why so few steps were saved, where collections of rules override the hook; "" elsewhere."""
+def interval_hint(request: Mapping[str, Any], rule: str, points: int) -> str:
+    """Return a sentence on why so few steps were saved, where collections of rules override the hook; "" elsewhere.
+
+    rule: the collections of other rules say nothing about it.
+    """
+    read = _COLLECTIONS.get(rule)
     hook = request.get("DebugHookConfig") or {}
     texts = {key: text for key, text in (hook.get("HookParameters") or {}).items() if key.endswith("save_interval")}
     hook_interval = min((int(text) for text in texts.values() if text.isdigit()), default=0)
@@ -56,6 +70,7 @@ def interval_hint(request: Mapping[str, Any], points: int) -> str:
         for collection in hook.get("CollectionConfigurations") or ()
         if (interval := str((collection.get("CollectionParameters") or {}).get("save_interval", ""))).isdigit()
         and int(interval) > hook_interval
+        and read in (None, collection["CollectionName"])
     }
     if not intervals:
         return ""

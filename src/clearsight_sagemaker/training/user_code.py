@@ -64,9 +64,15 @@ class UserCode:
         return cls(program=program, uri=uri, command=(), torchrun=torchrun)
 
     def script_command(self, code: Path, arguments: list[str], processes: int) -> list[str]:
-        """Return the command of the script. code: folder of the code.  processes: of torchrun."""
+        """Return the command of the script. code: folder of the code.  processes: of torchrun.
+
+        The toolkit runs its command in a shell, which takes quotes off: the batch size that a tuning job describes as
+        "64", with its quotes, is a number to the script of the next training job. Other words, such as lists with
+        blanks, a shell would take apart; here they stay whole.
+        """
         if self.command:
             return list(self.command)
+        arguments = [without_quotes(word) for word in arguments]
         if not self.program.endswith(".py"):
             return ["/bin/sh", "-c", 'program="$0"; exec "./$program" "$@"', self.program, *arguments]
         words = ["python"]
@@ -75,6 +81,13 @@ class UserCode:
         if (code / "setup.py").is_file():
             return [*words, "-m", self.program.removesuffix(".py").replace("/", "."), *arguments]
         return [*words, self.program, *arguments]
+
+
+def without_quotes(word: str) -> str:
+    """Return a word without the pair of quotes around it; a word that is not enclosed in one stays as it is."""
+    quote = word[:1]
+    is_quoted = len(word) > 1 and quote in ("'", '"') and word.endswith(quote)
+    return word[1:-1] if is_quoted and not {quote, "\\"} & {*word[1:-1]} else word
 
 
 def fetch_code(code: UserCode, objects: Objects, folder: Path) -> None:

@@ -182,6 +182,24 @@ def test_names_tags_and_lists_of_models_and_configurations(hosted: Hosted) -> No
     )
 
 
+def test_no_endpoint_is_monitored(hosted: Hosted) -> None:
+    found = hosted.service.call("ListMonitoringSchedules", EndpointName="dogs", MaxResults=10)
+    assert found == {"MonitoringScheduleSummaries": []}
+    assert (
+        hosted.service.error("DescribeMonitoringSchedule", MonitoringScheduleName="dogs")[0]
+        == "UnknownOperationException"
+    )
+
+
+@pytest.mark.parametrize("key", ["none", "there.tar.g", "there", "there.tar.gz/deeper"])
+def test_a_model_needs_its_data(hosted: Hosted, key: str) -> None:
+    hosted.put("there.tar.gz", b"")
+    for address in (f"s3://models/{key}", f"s3://no-such-bucket/{key}"):
+        container = {"Image": IMAGE, "ModelDataUrl": address}
+        code, text = hosted.service.error("CreateModel", ModelName="refused", PrimaryContainer=container)
+        assert (code, text) == ("ValidationException", f"Could not find model data at {address}.")
+
+
 @pytest.mark.parametrize(
     ("container", "text"),
     [

@@ -171,7 +171,7 @@ def test_processing_and_transform_jobs_have_components_too(service: LocalService
     found = service.call("DescribeTrialComponent", TrialComponentName="clean-aws-processing-job")
     assert found["Source"]["SourceType"] == "SageMakerProcessingJob"
     assert found["InputArtifacts"]["raw"] == {"Value": "s3://dogs/raw"}
-    container = {"Image": "1/pytorch-inference:1.9-cpu-py38", "ModelDataUrl": "s3://dogs/model.tar.gz"}
+    container = {"Image": "1/pytorch-inference:1.9-cpu-py38", "ModelDataUrl": service.put("s3://dogs/model.tar.gz")}
     role = "arn:aws:iam::111122223333:role/Transformer"
     service.call("CreateModel", ModelName="size", PrimaryContainer=container, ExecutionRoleArn=role)
     service.call("CreateTransformJob", **transform_request("sizes", ExperimentConfig=config))

@@ -49,6 +49,13 @@ def test_an_empty_structure_with_required_members_is_left_out() -> None:
     assert plain_result(result, SHAPE) == {"TrainingJobName": "dogs", "ExperimentConfig": {}}
 
 
+def test_maps_are_in_the_order_of_their_keys() -> None:
+    parameters = {"lr": "0.1", "batch-size": "32", "_tuning_objective_metric": "loss"}
+    found = plain_result({"TrainingJobName": "dogs", "HyperParameters": parameters}, SHAPE)
+    assert list(found) == ["TrainingJobName", "HyperParameters"], "members of a structure keep their places"
+    assert list(found["HyperParameters"]) == ["_tuning_objective_metric", "batch-size", "lr"]
+
+
 def test_an_operation_without_a_result_has_no_body() -> None:
     assert json_response(None, None, "1.1").body == b""
 

@@ -18,7 +18,8 @@ BROWSER = {"Accept": "text/html"}
 
 @pytest.fixture(scope="module", autouse=True)
 def model(service: LocalService) -> None:
-    container = {"Image": IMAGE, "ModelDataUrl": "s3://models/size.tar.gz", "Environment": {"COLOUR": "grey"}}
+    data = service.put("s3://models/size.tar.gz")
+    container = {"Image": IMAGE, "ModelDataUrl": data, "Environment": {"COLOUR": "grey"}}
     role = "arn:aws:iam::111122223333:role/Transformer"
     service.call("CreateModel", ModelName="size", PrimaryContainer=container, ExecutionRoleArn=role)
 

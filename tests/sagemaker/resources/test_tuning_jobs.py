@@ -270,6 +270,9 @@ def test_pages_of_training_jobs(service: LocalService, finished: dict[str, Any])
         assert len({child["TrainingJobName"] for child in found}) == 4
         values = [child[member] for child in found]
         assert values == sorted(values, reverse=True)
+    newest = service.call(LIST, **named("finished"))["TrainingJobSummaries"]
+    numbers = [child["TrainingJobName"].split("-")[-2] for child in newest]
+    assert numbers == ["004", "003", "002", "001"], "the newest first, without an order in the request"
     assert children(service, "finished", StatusEquals="Failed") == []
     code, message = service.error(LIST, **named("finished"), NextToken="x")
     assert (code, "not one that this service returned" in message) == ("ValidationException", True)

@@ -36,6 +36,13 @@ def test_one_point_names_the_interval_that_overrides_the_hook(tmp_path: Path) ->
     assert "(losses every 500 steps), which overrides the hook's train.save_interval=2." in found.details
 
 
+def test_the_interval_of_another_rule_is_no_reason(tmp_path: Path) -> None:
+    gradients = {"CollectionName": "gradients", "CollectionParameters": {"save_interval": "500"}}
+    found = verdict(tmp_path, losses([2.0]), "Overfit", {**OVERRIDDEN, "CollectionConfigurations": [gradients]})
+    assert found.details.startswith("Overfit had too little data to find anything. It saw ")
+    assert "gradients" not in found.details
+
+
 def test_losses_that_lie_too_close_to_be_compared_are_too_little_data(tmp_path: Path) -> None:
     found = verdict(tmp_path, losses([2.0] * 9), "LossNotDecreasing", {})
     assert found.status == "NoIssuesFound"

@@ -126,7 +126,7 @@ def test_components_know_their_parents_and_their_job(service: LocalService, jobs
 
 
 def test_models_and_endpoints(service: LocalService) -> None:
-    container = {"Image": "1/pytorch-inference:1.9-cpu-py38", "ModelDataUrl": "s3://dogs/model.tar.gz"}
+    container = {"Image": "1/pytorch-inference:1.9-cpu-py38", "ModelDataUrl": service.put("s3://dogs/model.tar.gz")}
     role = "arn:aws:iam::111122223333:role/Trainer"
     service.call("CreateModel", ModelName="dogs", PrimaryContainer=container, ExecutionRoleArn=role)
     for name in ("ModelName", "Model.PrimaryContainer.ModelDataUrl"):

@@ -82,7 +82,7 @@ def test_a_kill_at_a_random_moment(home: ServiceHome) -> None:
     ] != "Completed":
         assert time.monotonic() < end, found["TrainingJobStatusCounters"]
     assert found["TrainingJobStatusCounters"]["Completed"] == found["ObjectiveStatusCounters"]["Succeeded"] == JOBS
-    listed = service.client.list_training_jobs_for_hyper_parameter_tuning_job(**NAME, MaxResults=100)
+    listed = service.client.list_training_jobs_for_hyper_parameter_tuning_job(**NAME, SortBy="Name", MaxResults=100)
     children = listed["TrainingJobSummaries"]
     assert [child["TrainingJobName"][:7] for child in children] == [
         f"hpo-{number:03d}" for number in range(1, JOBS + 1)

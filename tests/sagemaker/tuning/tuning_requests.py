@@ -61,6 +61,6 @@ def children(service: LocalService, name: str, **parameters: Any) -> list[dict[s
     found = service.call(
         "ListTrainingJobsForHyperParameterTuningJob",
         HyperParameterTuningJobName=name,
-        **{"MaxResults": 100, **parameters},
+        **{"MaxResults": 100, "SortBy": "Name", **parameters},
     )
     return list(found["TrainingJobSummaries"])

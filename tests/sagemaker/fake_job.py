@@ -54,7 +54,7 @@ def main(folder: Path) -> int:
         writer.line("about to die")
         os.kill(os.getpid(), 9)
     if script == "wait":
-        while not (folder / "stop").exists():
+        while folder.exists() and not (folder / "stop").exists():  # without its folder nobody could end it
             time.sleep(POLL_SECONDS)
     if script == "fail":
         writer.event("failed", reason="AlgorithmError: ExecuteUserScriptError:\nExitCode 1", exit_code=1)

@@ -237,6 +237,7 @@ def _write_address(state: ServiceState, url: str, options: ServiceOptions) -> No
         "process": process_identity(),
         "require_signature": options.require_signature,
         "s3_endpoint": options.s3_endpoint,
+        "state_url": options.state_url,  # for commands while it does not run; the file is private
         "max_jobs": state.training_jobs.most,
     }
     write_text(state.home.address_file, json.dumps(address, indent=2) + "\n", private=True)

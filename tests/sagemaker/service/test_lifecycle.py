@@ -128,7 +128,7 @@ def test_a_stopped_service_keeps_its_port_and_resources(commands: Commands) -> N
         (["start", "--host", "0.0.0.0"], "--host 0.0.0.0: without signatures the service listens on this"),
         (["exec", "--", "no-such-program"], "no-such-program: there is no such program on PATH."),
         (["exec", "--job-env", "NAME", "--", "true"], "--job-env NAME: must be NAME=VALUE."),
-        (["logs", "no-such-job"], "no-such-job: there is no log of it."),
+        (["logs", "no-such-job"], "no-such-job: there is no job and no endpoint of this name."),
     ],
 )
 def test_a_mistake_is_one_sentence(commands: Commands, words: list[str], sentence: str) -> None:

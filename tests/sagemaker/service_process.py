@@ -13,7 +13,8 @@ from botocore.config import Config
 from botocore.session import Session
 
 from clearsight.core.machine import process_ended
-from clearsight.jobs.client import jobs_of
+from clearsight.jobs.process import kill_group
+from clearsight.jobs.store import JobStore
 from clearsight_sagemaker.service.lifecycle import running_url
 from clearsight_sagemaker.service.server import listening
 from clearsight_sagemaker.state.home import ServiceHome
@@ -69,16 +70,19 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def remove_processes(home: ServiceHome) -> None:
-    """End the jobs and model servers of a home that no service serves any more, and the supervisor."""
-    with jobs_of(home.processes) as jobs:
-        for job in jobs.all():
-            jobs.remove(job.spec.name)
-        identity = jobs._store.supervisor
-    if not identity or process_ended(identity):
+def end_processes(home: ServiceHome) -> None:
+    """End the supervisor of a home, and kill the jobs and model servers that outlive it by design."""
+    if not home.processes.is_dir():
         return
-    os.kill(identity["pid"], signal.SIGTERM)
-    end = time.monotonic() + SECONDS
-    while not process_ended(identity):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    store = JobStore(home.processes)
+    supervisor = store.supervisor
+    if supervisor and not process_ended(supervisor):
+        os.kill(supervisor["pid"], signal.SIGTERM)
+        end = time.monotonic() + SECONDS
+        while not process_ended(supervisor):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    for job in store.jobs():
+        if job.state.process and not process_ended(job.state.process):
+            kill_group(job.state.process)
+    store.close()

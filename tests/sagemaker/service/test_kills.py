@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClient
 
 from clearsight_sagemaker.state.home import ServiceHome
 from tests.sagemaker.hosting.model_folder import IMAGE, SCRIPT, archive
-from tests.sagemaker.service_process import ServiceProcess, client_of, free_port, remove_processes
+from tests.sagemaker.service_process import ServiceProcess, client_of, end_processes, free_port
 from tests.sagemaker.tuning.tuning_requests import tuning_request
 
 SECONDS, KILLS, CHILDREN, RECORDS = 180.0, 20, 6, 400
@@ -120,7 +120,7 @@ class KilledService:
     def end(self) -> None:
         """End it and all that it has started."""
         self._process.kill()
-        remove_processes(self.home)
+        end_processes(self.home)
 
 
 @pytest.fixture

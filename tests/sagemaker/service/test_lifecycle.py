@@ -17,12 +17,11 @@ from typing import Any
 
 import pytest
 
-from clearsight.core.machine import process_ended
-from clearsight.jobs.store import JobStore
 from clearsight_sagemaker.service.server import listening
 from clearsight_sagemaker.state.home import ServiceHome
+from tests.sagemaker.service_process import end_processes
 
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 class Commands:
@@ -47,12 +46,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     commands = Commands(tmp_path_factory.mktemp("home") / "sagemaker")
     yield commands
     commands.run("stop")
-    store = JobStore(commands.home.processes)
-    identity = store.supervisor
-    store.close()
-    if identity and not process_ended(identity):
-        os.kill(identity["pid"], signal.SIGTERM)
-    until(lambda: process_ended(identity))
+    end_processes(commands.home)
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clearsight_sagemaker.state.home import ServiceHome
-from tests.sagemaker.service_process import ServiceProcess, remove_processes
+from tests.sagemaker.service_process import ServiceProcess, end_processes
 from tests.sagemaker.tuning.tuning_requests import tuning_request
 
 SECONDS, JOBS = 120.0, 5
@@ -21,7 +21,7 @@ NAME = {"HyperParameterTuningJobName": "hpo"}
 def home(tmp_path: Path) -> Iterator[ServiceHome]:
     home = ServiceHome(tmp_path / "home")
     yield home
-    remove_processes(home)
+    end_processes(home)
 
 
 def test_a_kill_at_a_random_moment(home: ServiceHome) -> None:

@@ -33,7 +33,8 @@ def predict_fn(images, model):
     """Return names and probabilities, the likeliest first."""
     network, classes = model
     values, places = torch.softmax(network(images), dim=1)[0].topk(min(3, len(classes)))
-    return [{"breed": classes[place], "probability": value} for place, value in zip(places, values.tolist(), strict=True)]
+    pairs = zip(places, values.tolist(), strict=True)
+    return [{"breed": classes[place], "probability": value} for place, value in pairs]
 
 
 def output_fn(prediction, accept):

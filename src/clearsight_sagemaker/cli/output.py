@@ -42,6 +42,7 @@ def status_lines(values: Mapping[str, Any]) -> list[str]:
         f"serving  {values['url']} (process {values['process']})",
         f"home     {values['home']}",
         f"jobs     {values['active_jobs']} active, at most {values['max_jobs']} run at the same time",
+        f"serves   {several(values['endpoints'], 'endpoint')}",
         f"access   signatures are {signatures}",
         f"/opt/ml  {values['container']}",
         *_running_lines(values["running"]),
@@ -142,10 +143,11 @@ def env_lines(variables: Mapping[str, str | None]) -> Iterator[str]:
 
 
 def _job_counts(url: str) -> dict[str, int]:
-    """Return how many jobs have not ended, as the service says."""
+    """Return how many jobs have not ended and how many endpoints serve, as the service says."""
     from urllib.request import ProxyHandler, build_opener
 
     from clearsight_sagemaker.service.app import HEALTH_PATH
 
     with build_opener(ProxyHandler({})).open(url + HEALTH_PATH, timeout=5) as response:
-        return {"active_jobs": int(json.load(response)["active_jobs"])}
+        counts = json.load(response)
+    return {name: int(counts[name]) for name in ("active_jobs", "endpoints")}

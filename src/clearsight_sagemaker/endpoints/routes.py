@@ -51,6 +51,11 @@ class EndpointRoutes:
         self._routes: Mapping[str, EndpointRoute] = {}
         self._instances: dict[Path, Instance] = {}
 
+    @property
+    def count(self) -> int:
+        """Return how many endpoints serve."""
+        return len(self._routes)
+
     def get(self, endpoint: str) -> EndpointRoute | None:
         """Return the route of an endpoint; None for one that does not serve."""
         return self._routes.get(endpoint)

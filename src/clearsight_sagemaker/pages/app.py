@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
-from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -19,13 +18,13 @@ from starlette.routing import Route
 
 from clearsight.core.format import duration, file_size
 from clearsight_sagemaker.cloud.log_lines import lines_before
+from clearsight_sagemaker.pages.bucket_page import bucket_values, page_of
 from clearsight_sagemaker.pages.endpoint_page import EndpointPages, endpoint_rows
-from clearsight_sagemaker.pages.job_page import job_page, page_of
+from clearsight_sagemaker.pages.job_page import job_page
 from clearsight_sagemaker.pages.other_jobs import OtherJobPages
 from clearsight_sagemaker.pages.tuning_page import TuningPages, short_number
 from clearsight_sagemaker.resources.training_jobs import stop_training_job
 from clearsight_sagemaker.s3.errors import S3Error
-from clearsight_sagemaker.s3.listing import list_page
 from clearsight_sagemaker.s3.store import ObjectStore
 from clearsight_sagemaker.state.resource_table import Resource, ResourceQuery
 from clearsight_sagemaker.state.service_state import TRAINING_JOB, ServiceState
@@ -33,7 +32,6 @@ from clearsight_sagemaker.state.service_state import TRAINING_JOB, ServiceState
 PREFIX = "/_clearsight/"  # no bucket has a name like this
 _JOBS = 50  # on a page
 _MOST_LOG = 4 << 20  # bytes of a log that a browser gets
-_MOST = 200  # folders and objects on a page
 _FILES = {"style.css": "text/css", "live.js": "text/javascript", "endpoint.js": "text/javascript"}
 # Nothing from elsewhere, and no script or style but those of the service: names of jobs and keys are other people's.
 _POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -145,7 +143,7 @@ class _Pages:
         name, parameters = request.path_params["bucket"], request.query_params
         prefix, after = parameters.get("prefix", ""), parameters.get("after", "")
         try:
-            values = await run_in_threadpool(_bucket_values, self._store, name, prefix, after)
+            values = await run_in_threadpool(bucket_values, self._store, name, prefix, after)
         except S3Error as error:
             raise HTTPException(404, error.message) from None
         return self.render("bucket.html", values)
@@ -192,26 +190,3 @@ class _Pages:
 def _moment(seconds: float) -> str:
     """Return a time as "2026-11-30 21:24:29 UTC". seconds: since 1970."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _bucket_values(store: ObjectStore, bucket: str, prefix: str, after: str) -> dict[str, Any]:
-    """Return what the template of a bucket shows; raises S3Error where there is no such bucket."""
-    page = list_page(store, bucket, prefix=prefix, delimiter="/", after=after, limit=_MOST)
-    parts = prefix.split("/")
-    return {
-        "bucket": bucket,
-        "prefix": prefix,
-        "parents": [(part, "/".join(parts[: place + 1]) + "/") for place, part in enumerate(parts[:-1])],
-        "folders": [(name.removeprefix(prefix), name) for name in page.prefixes],
-        "objects": [
-            {
-                "name": stored.key.removeprefix(prefix) or stored.key,
-                "address": f"/{bucket}/{quote(stored.key)}",
-                "size": stored.size,
-                "modified": stored.modified,
-            }
-            for stored in page.objects
-        ],
-        "after": page.last,
-        "is_live": False,
-    }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from clearsight_sagemaker.cloud.log_lines import lines_before
 from clearsight_sagemaker.jobs.job_files import JobFiles
@@ -31,7 +30,9 @@ def job_page(state: ServiceState, resource: Resource) -> dict[str, Any]:
         "charts": [*_charts(folder, progress)],
         "rules": [*_rules(description)],
         "log": [line.message for line in lines_before(folder.log, None, _MOST_LOG)] if folder.log.exists() else [],
-        "hyperparameters": {name: _readable(value) for name, value in description.get("HyperParameters", {}).items()},
+        "hyperparameters": {
+            name: readable_value(value) for name, value in description.get("HyperParameters", {}).items()
+        },
         "links": [*_links(description)],
     }
 
@@ -73,16 +74,7 @@ def _links(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, f"{root.rstrip('/')}/{description['TrainingJobName']}/{name.replace(' ', '-')[:-7]}-output/"
 
 
-def page_of(address: str) -> str:
-    """Return the page of the folder that an S3 address is in, "" for another kind of address."""
-    if not address.startswith("s3://"):
-        return ""
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    folder = key if key.endswith("/") or not key else key.rpartition("/")[0] + "/"
-    return f"/_clearsight/buckets/{bucket}?prefix={quote(folder.lstrip('/'))}"
-
-
-def _readable(value: str) -> str:
+def readable_value(value: str) -> str:
     """Return a hyperparameter without the quotes of JSON that the SDK puts around texts."""
     try:
         decoded = json.loads(value)

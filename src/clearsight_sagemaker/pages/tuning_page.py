@@ -14,6 +14,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from clearsight.core.errors import ClearsightError
+from clearsight_sagemaker.pages.job_page import readable_value
 from clearsight_sagemaker.resources.tuning_job_description import child_summaries, describe_tuning
 from clearsight_sagemaker.resources.tuning_jobs import stop_tuning_job
 from clearsight_sagemaker.state.resource_table import ResourceQuery
@@ -132,8 +133,9 @@ class TuningPages:
         return self._shares[key]
 
 
-def short_number(text: str) -> str:
-    """Return a long number with six digits, any other text as it is."""
+def short_number(value: str) -> str:
+    """Return a long number with six digits, any other text without the quotes of JSON."""
+    text = readable_value(value)
     try:
         return f"{float(text):.6g}" if len(text) > 10 else text
     except ValueError:

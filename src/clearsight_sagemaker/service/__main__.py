@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from clearsight.core.errors import ClearsightError
-from clearsight.jobs.process import end_with_folder
 from clearsight_sagemaker.service.server import ServiceOptions, serve
 
 
@@ -22,7 +21,6 @@ if __name__ == "__main__":
     log_to_stderr()
     # The mark of this process for its supervisor. A supervisor that this one starts must not have it.
     os.environ.pop("CLEARSIGHT_JOB", None)
-    end_with_folder(Path(sys.argv[1]))
     try:
         serve(ServiceOptions.read(Path(sys.argv[1])), os.environ)
     except ClearsightError as error:

@@ -93,7 +93,8 @@ class ServiceApp:
     async def _respond(self, request: Request, identity: str) -> ASGIApp:
         if request.url.path == HEALTH_PATH:
             active = await run_in_threadpool(self._state.training_jobs.count_active)
-            return JSONResponse({"status": "ok", "active_jobs": active})
+            serving = self._state.endpoints.routes.count
+            return JSONResponse({"status": "ok", "active_jobs": active, "endpoints": serving})
         if self._key is None:
             _check_local(request)
         if is_page(request):

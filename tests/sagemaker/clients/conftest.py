@@ -51,7 +51,7 @@ class Clients:
             text=True,
         )
 
-    def run(self, program: str, *words: str) -> str:
+    def run(self, program: str, *words: str, seconds: float = SECONDS) -> str:
         """Return what a program prints; a failure fails the test."""
         done = subprocess.run(
             [str(self._folder / "bin" / program), *words],
@@ -59,7 +59,7 @@ class Clients:
             cwd=self.work,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=seconds,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

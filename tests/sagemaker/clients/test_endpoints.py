@@ -70,16 +70,19 @@ def test_a_real_network_is_deployed_and_deleted(real: RealService, shared: Path,
 
 
 @pytest.mark.slow
-def test_clients_of_an_endpoint_outlast_a_killed_service(real: RealService, tmp_path: Path) -> None:
+def test_clients_of_an_endpoint_outlast_kills_and_a_stop_of_the_service(real: RealService, tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(archive({"code/inference.py": SCRIPT}))
     count = 1500
     with real.clients.popen("python", "-c", LOAD, str(tmp_path / "model.tar.gz"), str(count)) as client:
         assert client.stdout is not None
         lines = iter(client.stdout.readline, "")
-        for marker in ("READY", "ANSWERED 200\n", "ANSWERED 700\n"):
+        for marker in ("READY", "ANSWERED 200\n", "ANSWERED 700\n", "ANSWERED 1100\n"):
             while (line := next(lines)) != marker and not line.startswith(marker):
                 assert client.poll() is None, client.stderr.read() if client.stderr else ""
-            if marker != "READY":
+            if marker == "ANSWERED 1100\n":
+                real.stop()  # it ends the model server too
+                real.start()
+            elif marker != "READY":
                 real.kill()
                 real.wait_for_answer()  # its supervisor starts it again
         *_, answers, status = client.communicate(timeout=120)[0].splitlines()

@@ -12,6 +12,7 @@ import pytest
 from tests.sagemaker.clients.conftest import RealService
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "sagemaker"
+_SECONDS = 300.0  # each takes less than one minute on two idle cores
 BREEDS = ["002.Airedale", "009.German_shepherd", "011.Japanese_spaniel"]
 
 
@@ -19,7 +20,7 @@ def run(real: RealService, notebook: str, shared: Path, *names: str) -> dict[str
     """Run every cell of a notebook in a copy of its folder; return variables of it."""
     shutil.copytree(EXAMPLES, real.clients.work, dirs_exist_ok=True)
     program = Path(__file__).with_name("walks") / "run_notebook.py"
-    output = real.clients.run("python", str(program), notebook, str(shared), *names)
+    output = real.clients.run("python", str(program), notebook, str(shared), *names, seconds=_SECONDS)
     assert real.hosts() == "", "a client reaches the service alone"
     [line] = [line for line in output.splitlines() if line.startswith("VARIABLES ")]
     found = json.loads(line.removeprefix("VARIABLES "))

@@ -25,14 +25,14 @@ def v3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
 
 
 @pytest.mark.slow
-def test_train_tune_and_deploy(v3: RealService, scenes: Path, tmp_path: Path) -> None:
+def test_train_tune_deploy_and_process(v3: RealService, scenes: Path, tmp_path: Path) -> None:
     for channel, start in (("train", 0), ("valid", 4)):
         for folder in sorted((scenes / "seg_train").iterdir())[:2]:
             (tmp_path / channel / folder.name).mkdir(parents=True)
             for image in sorted(folder.glob("*.jpg"))[start : start + 4]:
                 shutil.copy(image, tmp_path / channel / folder.name)
     program = Path(__file__).with_name("walks") / "submit_v3.py"
-    output = v3.clients.run("python", str(program), str(EXAMPLE), str(tmp_path))
+    output = v3.clients.run("python", str(program), str(EXAMPLE), str(tmp_path), seconds=300)
     assert v3.hosts() == "", "a client reaches the service alone"
     found = dict(line.partition(" ")[::2] for line in output.splitlines() if line.split(" ")[0].isupper())
     assert found["TRAINED"] == "Completed model.tar.gz"
@@ -40,3 +40,4 @@ def test_train_tune_and_deploy(v3: RealService, scenes: Path, tmp_path: Path) ->
     assert found["BEST"].startswith("v3-scenes-")
     assert found["CLASSES"] == "buildings forest"
     assert found["DELETED"] == "True"
+    assert found["COUNTED"] == "8"

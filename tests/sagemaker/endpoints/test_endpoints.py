@@ -13,6 +13,7 @@ import pytest
 
 from clearsight_sagemaker.endpoints.deployment import EndpointDocument, instances
 from clearsight_sagemaker.hosting.server_status import ServerStatus
+from clearsight_sagemaker.service.app import HEALTH_PATH
 from tests.sagemaker.endpoints.hosted import JSON, Hosted
 from tests.sagemaker.hosting.model_folder import SCRIPT
 from tests.sagemaker.local_service import local_service
@@ -65,6 +66,7 @@ def test_an_endpoint_answers_and_its_errors_are_those_of_sagemaker(factors: Host
     assert too_large.json()["__type"] == "ValidationError"
     assert "length less than or equal to 6291456" in too_large.json()["Message"]
     assert factors.invoke("factors", b" " * 6_291_454 + b"21").content == b"42"
+    assert factors.service.client.get(HEALTH_PATH).json()["endpoints"] >= 1
     missing = factors.invoke("none", b"1").json()
     assert missing == {"__type": "ValidationError", "Message": "Endpoint none of account 000000000000 not found."}
     assert "Variant B" in factors.invoke("factors", b"1", X_Amzn_SageMaker_Target_Variant="B").json()["Message"]

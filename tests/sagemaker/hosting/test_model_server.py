@@ -12,6 +12,7 @@ from clearsight.testing.mean_colour import CLASSES, make_bundle
 from clearsight_sagemaker.algorithms.image_classification.responses import write_class_count
 from clearsight_sagemaker.hosting.worker import InvocationResult
 from clearsight_sagemaker.training.failure import JobFailed
+from clearsight_sagemaker.training.processes.namespaces import namespace_support
 from tests.sagemaker.hosting.model_folder import SCRIPT, ModelFolder, archive, folder_archive
 
 ALL = """
@@ -156,3 +157,26 @@ def test_data_that_cannot_be_had_is_a_reason(model: ModelFolder, files: dict[str
         pass
     assert failure.value.reason.startswith('Failed to download model data for container "container_1" from URL: "s3://')
     assert reason in failure.value.reason
+
+
+def test_packages_that_cannot_be_had_are_a_reason(model: ModelFolder) -> None:
+    model.environment["PIP_NO_INDEX"] = "1"
+    model.write(model.put("model.tar.gz", archive({SCRIPT: ALL, "code/requirements.txt": "no-such-package==1"})))
+    with pytest.raises(JobFailed) as failure, model.server():
+        pass
+    assert "No matching distribution found for no-such-package==1" in failure.value.reason
+
+
+def test_a_model_with_network_isolation_sees_loopback_alone(model: ModelFolder, tmp_path: Path) -> None:
+    if not (support := namespace_support(tmp_path)).no_network:
+        pytest.skip(f"no namespaces on this machine: {support.reason}")
+    interfaces = """
+import socket
+def model_fn(model_dir): return None
+def transform_fn(model, body, content_type, accept): return repr([name for _, name in socket.if_nameindex()])
+"""
+    model.write(model.put("model.tar.gz", archive({SCRIPT: interfaces})))
+    file = model.folder / "request.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "EnableNetworkIsolation": True}))
+    with model.server() as server:
+        assert server.invoke(b"1").body == b"['lo']"

@@ -288,6 +288,17 @@ def test_lists_of_tuning_jobs(service: LocalService, finished: dict[str, Any]) -
     assert summary["ObjectiveStatusCounters"]["Succeeded"] == 4
 
 
+def test_a_tuning_job_is_found_by_its_properties(service: LocalService, finished: dict[str, Any]) -> None:
+    filters = [
+        {"Name": "HyperParameterTuningJobConfig.Strategy", "Operator": "Equals", "Value": "Random"},
+        {"Name": "TrainingJobStatusCounters.Completed", "Operator": "GreaterThan", "Value": "3"},
+    ]
+    found = service.call("Search", Resource="HyperParameterTuningJob", SearchExpression={"Filters": filters})
+    assert [result["HyperParameterTuningJob"]["HyperParameterTuningJobName"] for result in found["Results"]] == [
+        "finished"
+    ]
+
+
 def test_a_tuning_job_that_has_ended_is_deleted(service: LocalService) -> None:
     service.call(CREATE, **tuning_request("brief", jobs=1, script="wait"))
     until(service, "brief", InProgress=1)

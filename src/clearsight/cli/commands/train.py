@@ -27,8 +27,8 @@ EPILOG = """Examples:
   clearsight train --resume last
   clearsight train moved/photos/ --resume runs/photos-1
   clearsight train --resume runs/photos-1 --epochs 40
+  clearsight train photos/ --on sagemaker --remote instance_type=ml.g5.xlarge
   torchrun --nproc-per-node 2 -m clearsight train photos/ --out runs/two
-  clearsight train photos/ --on sagemaker --remote instance_type=ml.g5.xlarge --remote region=eu-west-1
 """
 
 _EXIT_CODES = {RunStatus.INTERRUPTED: 130, RunStatus.DIVERGED: 1, RunStatus.FAILED: 1}

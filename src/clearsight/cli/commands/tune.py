@@ -34,7 +34,6 @@ Examples:
   clearsight tune photos/ --space "optimizer=\\[sgd,adamw]" --space "momentum=float(0.5,0.99) when optimizer=sgd"
   clearsight tune --resume studies/photos-1 --trials 80
   clearsight tune moved/photos/ --resume studies/photos-1
-  clearsight tune photos/ --on sagemaker --trials 12 --parallel 3 --remote instance_type=ml.g5.xlarge
 """
 
 _PLAN = declared(StudyPlan)

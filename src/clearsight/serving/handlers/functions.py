@@ -98,14 +98,14 @@ def default_model(model_dir: str) -> Any:
 
     Raises ValueError for several such files or none, RuntimeError for a file that is no TorchScript.
     """
-    import torch
-
     folder = Path(model_dir)
     files = [folder / "model.pt"] if (folder / "model.pt").is_file() else sorted(folder.glob("*.pt*"))
     files = [path for path in files if path.suffix in (".pt", ".pth")]
     if len(files) != 1:
         names = [path.name for path in files]
         raise ValueError(f"Exactly one .pth or .pt file is required for PyTorch models: {names}")
+    import torch
+
     try:
         return torch.jit.load(str(files[0]), map_location=_device())  # type: ignore[no-untyped-call]
     except RuntimeError as error:

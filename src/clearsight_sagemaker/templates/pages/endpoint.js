@@ -34,7 +34,7 @@ async function send(file) {
     const response = await fetch(drop.dataset.address, { method: "POST", headers, body: file });
     const milliseconds = Math.round(performance.now() - start);
     const variant = response.headers.get("x-amzn-invoked-production-variant") || "";
-    show(`Status ${response.status}, ${milliseconds} ms ${variant}`, readable(await response.text()), image);
+    show(`Status ${response.status}, ${milliseconds} ms${variant && `, variant ${variant}`}`, readable(await response.text()), image);
   } catch (error) {
     show(`The service does not answer (${error.message}).`, "", image);
   }

@@ -1,13 +1,16 @@
-"""Training, search and endpoint with version 3 of the SDK: python submit_v3.py FOLDER_OF_SCRIPTS FOLDER_OF_IMAGES"""
+"""Training, search, endpoint and processing, SDK v3: python submit_v3.py FOLDER_OF_SCRIPTS FOLDER_OF_IMAGES"""
 
 import glob
 import json
 import sys
+import tempfile
 
 import boto3
 from sagemaker.core import image_uris
 from sagemaker.core.helper.session_helper import Session, get_execution_role
 from sagemaker.core.parameter import CategoricalParameter, ContinuousParameter
+from sagemaker.core.processing import FrameworkProcessor
+from sagemaker.core.shapes import ProcessingInput, ProcessingOutput, ProcessingS3Input, ProcessingS3Output
 from sagemaker.serve.model_builder import ModelBuilder
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData, SourceCode
@@ -78,3 +81,36 @@ print("\nCLASSES", *sorted(json.loads(answer.body.read())))
 endpoint.delete()
 model.delete()
 print("DELETED", not boto3.client("sagemaker").list_models()["Models"])
+
+program = tempfile.mkdtemp()
+with open(f"{program}/count.py", "w") as file:
+    file.write(
+        "import os\n"
+        "images = sum(len(names) for *_, names in os.walk('/opt/ml/processing/input/photos'))\n"
+        "open('/opt/ml/processing/output/count.txt', 'w').write(str(images))\n"
+    )
+photos = ProcessingS3Input(
+    s3_uri=channels["train"],
+    local_path="/opt/ml/processing/input/photos",
+    s3_data_type="S3Prefix",
+    s3_input_mode="File",
+)
+result = ProcessingS3Output(
+    s3_uri=f"s3://{bucket}/v3/counted", local_path="/opt/ml/processing/output", s3_upload_mode="EndOfJob"
+)
+processor = FrameworkProcessor(
+    image_uri=image,
+    role=role,
+    instance_count=1,
+    instance_type="ml.m5.large",
+    sagemaker_session=session,
+    base_job_name="v3-count",
+    command=["python3"],
+)
+processor.run(
+    code="count.py",
+    source_dir=program,
+    inputs=[ProcessingInput(input_name="photos", s3_input=photos)],
+    outputs=[ProcessingOutput(output_name="count", s3_output=result)],
+)
+print("\nCOUNTED", session.read_s3_file(bucket, "v3/counted/count.txt"))

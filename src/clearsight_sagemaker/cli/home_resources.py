@@ -27,7 +27,7 @@ KINDS: Mapping[str, str] = {
     "transform": TRANSFORM_JOB,
     "endpoint": ENDPOINT,
 }
-_ENDED = ("Completed", "Failed", "Stopped")
+_NOT_ENDED = ("Creating", "InProgress", "Stopping")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,12 +53,10 @@ class HomeResources:
         """Return kind, name, status and secondary status of endpoints and of jobs that have not ended."""
         found = []
         for kind, table_kind in KINDS.items():
-            for row in self._every(table_kind):
-                if row.status in _ENDED and kind != "endpoint":
-                    continue
+            for row in self._every(table_kind, *(() if kind == "endpoint" else _NOT_ENDED)):
                 resource = NamedResource(kind=kind, row=row)
                 facts = self._status(resource)
-                if facts["status"] not in _ENDED or kind == "endpoint":
+                if facts["status"] in _NOT_ENDED or kind == "endpoint":  # events of a job may say more than its row
                     found.append({"kind": kind, "name": row.name, **facts})
         return found
 
@@ -69,17 +67,19 @@ class HomeResources:
         """
         if kind and kind not in KINDS:
             raise BadChoice(f"--kind {kind}", "there is no such kind", got=kind, allowed=KINDS)
-        rows = {(word, row.name): row for word in KINDS if kind in ("", word) for row in self._every(KINDS[word])}
-        found = [NamedResource(kind=word, row=row) for (word, other), row in rows.items() if other == name]
+        words = [word for word in KINDS if kind in ("", word)]
+        rows = {word: self._table.get(KINDS[word], name) for word in words} if self._table is not None else {}
+        found = [NamedResource(kind=word, row=row) for word, row in rows.items() if row is not None]
         if not found:
+            names = dict.fromkeys(row.name for word in words for row in self._every(KINDS[word]))
             problem = "there is no job and no endpoint of this name"
             if kind:
                 problem = f"there is no {'endpoint' if kind == 'endpoint' else f'{kind} job'} of this name"
-            raise NotFound(name, problem, got=name, allowed=dict.fromkeys(other for _, other in rows))
+            raise NotFound(name, problem, got=name, allowed=names)
         if len(found) > 1:
-            words = " and ".join(f"{'an' if part.kind == 'endpoint' else 'a'} {part.word}" for part in found)
+            kinds = " and ".join(f"{'an' if part.kind == 'endpoint' else 'a'} {part.word}" for part in found)
             choices = " or ".join(f"--kind {part.kind}" for part in found)
-            raise BadValue(name, f"{words} have this name", fix=f"Choose with {choices}.")
+            raise BadValue(name, f"{kinds} have this name", fix=f"Choose with {choices}.")
         return found[0]
 
     def values(self, resource: NamedResource) -> dict[str, Any]:
@@ -104,8 +104,8 @@ class HomeResources:
             logs = {"": JobFiles(self._home.jobs / KINDS[resource.kind] / resource.row.name).log}
         return {start: path for start, path in logs.items() if path.is_file()}
 
-    def _every(self, kind: str) -> list[Resource]:
-        return self._table.every(kind) if self._table is not None else []
+    def _every(self, kind: str, *statuses: str) -> list[Resource]:
+        return self._table.every(kind, *statuses) if self._table is not None else []
 
     def _status(self, resource: NamedResource) -> dict[str, str]:
         row = resource.row

@@ -186,8 +186,11 @@ def test_endpoints_and_asynchronous_requests_outlast_the_service_and_strict_ones
             "CreateEndpoint", EndpointName="half", EndpointConfigName="echo"
         )  # it ends before that is in service
     mark.touch()
+    left_over = tmp_path / "home" / "endpoints" / "echo" / "instances" / "i-left"  # as a kill during an update does
+    (left_over / "work").mkdir(parents=True)
     with local_service(tmp_path / "home", strict_endpoints=True) as second:
         hosted = Hosted(second)
+        hosted.until(left_over.exists, lambda found: not found)
         assert hosted.invoke("echo", b"1", Accept="text/csv").headers["content-type"] == f"{JSON};text/csv"
         assert hosted.until(lambda: hosted.get(result), bool) == b"wait"
         assert hosted.settled("half")["EndpointStatus"] == "InService"

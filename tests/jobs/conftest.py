@@ -56,7 +56,7 @@ def python(name: str, code: str, *arguments: str, **settings: Any) -> JobSpec:
     return JobSpec(name=name, command=(sys.executable, "-c", code, *arguments), folder=Path("/"), **settings)
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a condition; fail the test if it does not come true."""
     end = time.monotonic() + seconds
     while not condition():

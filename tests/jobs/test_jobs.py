@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -191,6 +193,34 @@ def test_two_homes_do_not_know_of_each_other(jobs: Jobs, tmp_path: Path) -> None
         assert process_ended(first.state.process)
         end_supervisor(other, signal.SIGTERM)
     assert jobs.get("task").state.status is JobStatus.RUNNING
+
+
+def test_jobs_end_with_their_home(tmp_path: Path) -> None:
+    with jobs_of(tmp_path / "home") as jobs:
+        web = started(jobs, server("web")).state
+        children, supervisor = pids(jobs, "web"), jobs._store.supervisor
+        shutil.rmtree(jobs.home)
+        until(lambda: process_ended(supervisor) and process_ended(web.process))
+        until(lambda: not any(alive(pid) for pid in children))
+
+
+def test_a_process_without_a_supervisor_ends_with_its_folder(tmp_path: Path) -> None:
+    (folder := tmp_path / "job").mkdir()
+    code = """
+import pathlib, subprocess, sys, time
+from clearsight.jobs.process import end_with_folder
+end_with_folder(pathlib.Path(sys.argv[1]))
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+    command = [sys.executable, "-c", code, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        folder.rmdir()
+        assert process.wait(60) == -signal.SIGKILL
+    until(lambda: not alive(child))
 
 
 def test_a_home_is_private(jobs: Jobs) -> None:

@@ -9,6 +9,7 @@ The hyperparameter or variable `script` says what happens: complete, fail, wait 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -54,7 +55,7 @@ def main(folder: Path) -> int:
         writer.line("about to die")
         os.kill(os.getpid(), 9)
     if script == "wait":
-        while not (folder / "stop").exists():
+        while folder.exists() and not (folder / "stop").exists():  # without its folder nobody could end it
             time.sleep(POLL_SECONDS)
     if script == "fail":
         writer.event("failed", reason="AlgorithmError: ExecuteUserScriptError:\nExitCode 1", exit_code=1)
@@ -76,14 +77,18 @@ def main(folder: Path) -> int:
 
 
 def score(folder: Path, request: dict[str, Any], writer: Writer) -> int:
-    """Write the loss of each epoch, x + 1 / (epoch + 1), until the last one or the stop file."""
+    """Write the loss of each epoch, x + 1 / (epoch + 1), until the last one or the stop file.
+
+    A job whose x is more than the setting `endless_above` has no last one.
+    """
     settings = request["HyperParameters"]
     is_stopped = False
-    for epoch in range(int(settings.get("epochs", "3"))):
+    is_endless = float(settings["x"]) > float(settings.get("endless_above", "inf"))
+    for epoch in itertools.count() if is_endless else range(int(settings.get("epochs", "3"))):
         value = float(settings["x"]) + 1 / (epoch + 1)
         writer.event("metric", name="loss", value=value)
         writer.line(f"epoch {epoch} loss={value!r}")
-        if is_stopped := (folder / "stop").exists():
+        if is_stopped := (folder / "stop").exists() or not folder.exists():  # nobody could end it then
             break
         time.sleep(float(settings.get("pause", "0")))
     writer.event("finished", status="Stopped" if is_stopped else "Completed")

@@ -26,7 +26,7 @@ from clearsight_sagemaker.state.service_state import ServiceState
 
 FAKE_JOB = (sys.executable, str(Path(__file__).with_name("fake_job.py")))
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:1.9-gpu-py38"
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 120.0  # a slow machine that runs other tests too
 
 
 class LocalService:
@@ -83,6 +83,7 @@ class LocalService:
             if found["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"):
                 return found
             assert time.monotonic() < end, f"{name} is still {found['SecondaryStatus']}"
+            time.sleep(0.01)  # the threads of the service need the processor
 
 
 def job_request(name: str, **members: Any) -> dict[str, Any]:

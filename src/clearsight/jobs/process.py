@@ -9,6 +9,8 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from clearsight.core.machine import process_ended, process_identity
 from clearsight.jobs.job import JobSpec
 
 _TOKEN = "CLEARSIGHT_JOB"  # variable in the environment of a job's process
+_FOLDER_SECONDS = 2.0  # between two looks at whether a folder is still there
 _POLL_SECONDS = 0.1  # where the system has no file descriptors of processes
 
 
@@ -105,6 +108,36 @@ def kill_group(identity: Mapping[str, Any]) -> None:
     A group keeps its number from being used again as long as one of its processes lives.
     """
     _signal(os.killpg, identity["pid"], signal.SIGKILL)
+
+
+def is_removed(folder: Path) -> bool:
+    """Return True for a folder that is not there; False also where that cannot be found out now."""
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def end_with_folder(folder: Path) -> None:
+    """Let this process, with its group where it leads one, be killed once a folder that it works for is removed.
+
+    Nobody would find the process any more; its supervisor may have ended before. A folder that is not there yet is not
+    watched.
+    """
+    if is_removed(folder):
+        return
+
+    def watch() -> None:
+        while not is_removed(folder):
+            time.sleep(_FOLDER_SECONDS)
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="folder of the process", daemon=True).start()
 
 
 def _signal(send: Callable[[int, int], None], pid: int, number: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from clearsight.core.errors import NotResumable
 from clearsight.core.folder_lock import folder_lock
-from clearsight.core.machine import process_identity
+from clearsight.core.machine import process_ended, process_identity
 from clearsight.jobs import process
 from clearsight.jobs.health import HealthMonitor
 from clearsight.jobs.job import Job, JobState, JobStatus
@@ -38,6 +38,8 @@ def log_path(home: Path, name: str) -> Path:
 
 def supervise(home: Path) -> None:
     """Supervise until there are no jobs any more or SIGTERM comes; jobs go on without a supervisor after that.
+
+    Where the home is removed, the jobs end with it: nobody could find them any more.
 
     Returns at once where another process supervises this home.
     """
@@ -71,6 +73,9 @@ class Supervisor:
     async def _follow(self) -> None:
         version, idle_since = -1, asyncio.get_running_loop().time()
         while not self._stopped.is_set():
+            if process.is_removed(self._home):
+                await self._kill_all()
+                return
             if (now := self._store.version) != version or any(task.done() for _, task in self._jobs.values()):
                 version = now
                 self._compare()
@@ -81,6 +86,14 @@ class Supervisor:
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), _POLL_SECONDS)
+
+    async def _kill_all(self) -> None:
+        """Kill all jobs: what they work for is gone."""
+        LOG.warning("%s was removed; its jobs are ended", self._home)
+        for job_task, task in self._jobs.values():
+            task.cancel()
+            job_task.kill()
+        await asyncio.gather(*(task for _, task in self._jobs.values()), return_exceptions=True)
 
     def _compare(self) -> None:
         """Tell the tasks what is target now; begin those that are missing."""
@@ -136,6 +149,11 @@ class JobTask:
     def idle(self) -> bool:
         """True if nothing is to be done until the user wants something else."""
         return self._state.status.ended and not self._changed.is_set()
+
+    def kill(self) -> None:
+        """Kill the process, if any; the store is not told, which is gone."""
+        if self._state.process and not process_ended(self._state.process):
+            process.kill_group(self._state.process)
 
     # What an earlier supervisor has left
 

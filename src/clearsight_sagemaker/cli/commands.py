@@ -14,7 +14,14 @@ import typer
 
 from clearsight.core.errors import BadValue, NotFound
 from clearsight.core.safe_text import printable_line
-from clearsight_sagemaker.cli.output import env_lines, job_lines, job_values, log_lines, status_lines, status_values
+from clearsight_sagemaker.cli.output import (
+    env_lines,
+    log_lines,
+    resource_lines,
+    resource_values,
+    status_lines,
+    status_values,
+)
 from clearsight_sagemaker.remote.commands import delete_endpoint, fetch, follow, stop_job
 from clearsight_sagemaker.state.home import ServiceHome, default_home
 
@@ -46,6 +53,13 @@ JobEnvironment: TypeAlias = Annotated[
 ]
 FastPolling: TypeAlias = Annotated[
     bool, typer.Option("--fast-polling", help="let the SDK ask twice a second, not every 10 to 30 s")
+]
+ResourceName: TypeAlias = Annotated[
+    str, typer.Argument(metavar="[NAME]", help="name of a job or an endpoint; the service itself by default")
+]
+Kind: TypeAlias = Annotated[
+    str,
+    typer.Option(metavar="KIND", help="of NAME: training, tuning, processing, transform or endpoint"),
 ]
 StrictEndpoints: TypeAlias = Annotated[
     bool, typer.Option("--strict-endpoints", help="fail an endpoint whose model cannot be loaded")
@@ -109,30 +123,32 @@ def stop(home: Home = None) -> int:
 
 @app.command(context_settings=_HELP)
 def status(
-    job: Annotated[str, typer.Argument(help="name of a training job; the service itself by default")] = "",
+    name: ResourceName = "",
     home: Home = None,
+    kind: Kind = "",
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> int:
-    """Show where the service listens and how many jobs it has, or a job with its rules and its run folder.
+    """Show where the service listens, the jobs that run and the endpoints, or one of them.
 
-    The exit code is 1 where the service does not run; for a job it need not run.
+    The exit code is 1 where the service does not run; for a job or an endpoint it need not run.
     """
-    values = job_values(_home(home), job) if job else status_values(_home(home))
-    lines = job_lines(values) if job else status_lines(values)
+    values = resource_values(_home(home), name, kind) if name else status_values(_home(home))
+    lines = resource_lines(values) if name else status_lines(values)
     for line in [json.dumps(values, indent=2)] if as_json else lines:
         print(printable_line(line) if not as_json else line)
-    return 0 if job or values["url"] else 1
+    return 0 if name or values["url"] else 1
 
 
 @app.command(context_settings=_HELP)
 def logs(
-    job: Annotated[str, typer.Argument(help="name of a training job; the service itself by default")] = "",
+    name: ResourceName = "",
     home: Home = None,
+    kind: Kind = "",
     lines: Annotated[int, typer.Option(help="the last ones", min=0)] = 50,
     follow: Annotated[bool, typer.Option("--follow", help="print lines as they come, until Ctrl-C")] = False,
 ) -> int:
-    """Print the log of the service or of a training job."""
-    for line in log_lines(_home(home), job, lines, follow=follow):
+    """Print the log of the service or of a job; those of a tuning job's training jobs, of an endpoint's instances."""
+    for line in log_lines(_home(home), name, kind, lines, follow=follow):
         print(printable_line(line), flush=follow)
     return 0
 

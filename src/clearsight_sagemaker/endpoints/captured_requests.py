@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +32,7 @@ class CapturedRequests:
     _lines: dict[str, list[str]] = field(default_factory=dict)
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def draw(self, config: Mapping[str, Any]) -> bool:
         """Return True for a request to capture. config: DataCaptureConfig, {} for none."""
@@ -60,10 +61,17 @@ class CapturedRequests:
             )
 
     def flush(self) -> None:
-        """Write what was added since the last time. What cannot be written is left out, and the log says why."""
-        with self._lock:
-            lines, self._lines = self._lines, {}
-            self._bytes = 0
+        """Write what was added; return when it is there, also what another thread has begun to write.
+
+        What cannot be written is left out, and the log says why.
+        """
+        with self._writing:
+            with self._lock:
+                lines, self._lines = self._lines, {}
+                self._bytes = 0
+            self._write(lines)
+
+    def _write(self, lines: Mapping[str, Sequence[str]]) -> None:
         for prefix, texts in lines.items():
             now = datetime.now(UTC)
             name = f"{now:%M-%S}-{now.microsecond // 1000:03d}-{uuid.uuid4()}.jsonl"

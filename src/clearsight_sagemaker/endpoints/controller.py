@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -73,6 +74,7 @@ class EndpointController:
         self._table, self._home, self._routes = table, home, routes
         self._settings, self._each_round = settings, each_round
         self._unrouted: set[str] = set()  # processes that were not needed in the round before
+        self._may_have_left_over = True  # files of model servers that have ended, by a kill of the service
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="endpoints", daemon=True)
 
@@ -116,6 +118,8 @@ class EndpointController:
             if row.status != "Deleting":
                 needed |= self._follow(row, jobs, processes)
         ending = self._end_unneeded(jobs, needed, processes)
+        if self._may_have_left_over:
+            self._remove_left_over(rows, jobs, needed)
         for row in rows:
             if row.status == "Deleting":
                 self._delete(row, processes)
@@ -242,10 +246,30 @@ class EndpointController:
             if not self._routes.in_progress(folder):
                 _remove(processes, process)
                 self._routes.forget(folder)
-                remove_work(folder)
+                self._remove_folder(folder)
                 unneeded -= {process}
         self._unrouted = {*unneeded}
         return bool(unneeded)
+
+    def _remove_left_over(
+        self, rows: Iterable[Resource], jobs: Mapping[str, Job], needed: Mapping[str, InstanceName]
+    ) -> None:
+        """Remove the folders of model servers that are not needed and have no process."""
+        self._may_have_left_over = False
+        used = {job.spec.folder for job in jobs.values()}
+        used |= {name.folder(self._home.endpoints) for name in needed.values()}
+        for row in rows:
+            for folder in (self._home.endpoints / row.name / "instances").glob("*"):
+                if folder not in used:
+                    self._remove_folder(folder)
+
+    def _remove_folder(self, folder: Path) -> None:
+        """Remove the folder of a model server; a later round tries again where that is not possible."""
+        try:
+            remove_work(folder)
+        except OSError as error:
+            self._may_have_left_over = True
+            LOG.error("endpoints: %s", error)
 
 
 def _remove(processes: Jobs, name: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from clearsight.core.errors import ClearsightError
 from clearsight.core.machine import process_identity
+from clearsight.jobs.process import end_with_folder
 from clearsight_sagemaker.hosting.model_server import model_server
 from clearsight_sagemaker.hosting.server_app import build_server_app, serve_http
 from clearsight_sagemaker.hosting.server_status import ServerStatus
@@ -30,6 +31,7 @@ def main() -> int:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder with request.json and service.json")
     folder: Path = parser.parse_args().folder.absolute()
+    end_with_folder(folder)
     try:
         serve(folder)
     except ClearsightError as error:

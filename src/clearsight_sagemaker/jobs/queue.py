@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,8 @@ from clearsight_sagemaker.jobs.job_files import JobFiles
 from clearsight_sagemaker.jobs.progress import JobProgress
 from clearsight_sagemaker.state.home import ServiceHome
 from clearsight_sagemaker.state.resource_table import Resource, ResourceTable
+from clearsight_sagemaker.training.job_folder import WORK_FOLDERS
+from clearsight_sagemaker.training.processes.namespaces import remove_work
 
 LOG = logging.getLogger("clearsight.sagemaker")
 
@@ -119,29 +120,50 @@ class JobQueue:
         """Ask a job to stop; one that waits for its turn ends at once. message: of its status, "" for the usual one."""
         with self._lock:
             folder, resource = self.folder(name), self._table.get(self.kind, name)
-            folder.stop_file.touch()
             text = message or f"Stopping the {self.kind.replace('-', ' ')}"
+            # Before the file: the process may end as soon as it sees that, and nothing is said about a job after its
+            # end. After a kill in between, the next round makes the file.
             folder.append("status", secondary="Stopping", message=text)
-            if resource is not None and not resource.document.get("process"):
-                folder.append("finished", status="Stopped")
             if resource is not None:
-                self.record(resource)
+                self._carry_on_stop(self.record(resource))
         self.wake()
+
+    def _carry_on_stop(self, resource: Resource) -> None:
+        """Ask the process of a job that is to stop, or end the job where it has none."""
+        if resource.status != "Stopping":
+            return
+        folder = self.folder(resource.name)
+        if resource.document.get("process"):
+            if not folder.stop_file.exists():
+                folder.stop_file.touch()
+        else:
+            folder.append("finished", status="Stopped")
+            self.record(resource)
 
     def forget(self, name: str) -> None:
         """Remove a job that has ended, with its folder."""
         with self._lock:
             self._table.remove(self.kind, name)
             self._progress.pop(name, None)
-            shutil.rmtree(self.folder(name).path, ignore_errors=True)
+            self._remove_folder(self.folder(name).path)
+
+    def _remove_folder(self, folder: Path) -> None:
+        try:
+            remove_work(folder)
+        except OSError as error:
+            LOG.error("%s", error)
 
     # The thread
 
     def _run(self) -> None:
         with jobs_of(self._home.processes) as processes:  # its connection is for this thread alone
+            is_first = True
             while not self._stopped.is_set():
                 self._wake.clear()
                 try:
+                    if is_first:  # a service that was killed may not have written down what it had said
+                        self.refresh()
+                        is_first = False
                     active = self._round(processes)
                 except (ClearsightError, OSError) as error:  # a full disk, a supervisor that does not start
                     LOG.error("the queue of jobs: %s", error)
@@ -158,7 +180,11 @@ class JobQueue:
         for resource in self._table.every(self.kind, *ACTIVE):
             name = resource.document.get("process")
             if not name:
-                waiting.append(resource)
+                if resource.status == "Stopping":  # the service was killed before it had ended the job
+                    with self._lock:
+                        self._carry_on_stop(resource)
+                else:
+                    waiting.append(resource)
             elif name in jobs:
                 self._follow(resource, jobs[name], processes)
             else:  # the service was killed before it could start the process
@@ -166,6 +192,8 @@ class JobQueue:
                 room -= 1
         ended = [name for name, job in jobs.items() if _has_ended(job)]
         if ended:  # before the next starts, which may have the name of a job that was deleted
+            # Before the process is forgotten: after a kill of the service the next one finds what is left.
+            self._remove_left_over(jobs[ended[0]].spec.folder)
             processes.remove(ended[0])  # one in a round: the supervisor takes a moment for each
         room = max(0, room)
         for resource in waiting[:room]:
@@ -173,6 +201,11 @@ class JobQueue:
         for resource in waiting[room:]:
             self._note_waiting(resource.name)
         return bool(jobs or waiting)
+
+    def _remove_left_over(self, folder: Path) -> None:
+        """Remove what a process that was killed has left of the folders that it needs only while it runs."""
+        for name in WORK_FOLDERS:
+            self._remove_folder(folder / name)
 
     def _note_waiting(self, name: str) -> None:
         """Let the description of a job say, once, that it waits for others."""
@@ -185,7 +218,9 @@ class JobQueue:
     def _follow(self, resource: Resource, job: Job, processes: Jobs) -> None:
         """Bring a job with a process up to date. job: of the supervisor."""
         # After the status of the process was read: what it wrote last is in.
-        if self.record(resource).status in ACTIVE and _has_ended(job):
+        current = self.record(resource)
+        self._carry_on_stop(current)
+        if current.status in ACTIVE and _has_ended(job):
             self._fail(resource, job, processes)
 
     def _fail(self, resource: Resource, job: Job, processes: Jobs) -> None:

@@ -21,6 +21,7 @@ from clearsight.core.files import read_json, write_text
 from clearsight.core.folder_lock import folder_lock
 from clearsight.core.machine import cores, process_identity
 from clearsight.jobs.client import jobs_of
+from clearsight.jobs.process import end_with_folder
 from clearsight_sagemaker.cloud.notifications import send
 from clearsight_sagemaker.endpoints.controller import EndpointSettings
 from clearsight_sagemaker.endpoints.hosted_endpoints import HostedEndpoints
@@ -181,10 +182,14 @@ def _objects(options: ServiceOptions, home: ServiceHome, account: LocalAccount) 
 
 
 def serve(options: ServiceOptions, environment: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or Ctrl-C; raises ClearsightError where another process serves the home."""
+    """Serve until SIGTERM or Ctrl-C; raises ClearsightError where another process serves the home.
+
+    The process is killed once the home is removed.
+    """
     service_model("sagemaker")  # before the port is open: without botocore nothing works
     home = ServiceHome(options.home)
     home.create()
+    end_with_folder(home.folder)
     with folder_lock(home.folder / "service.lock", "home"), listening(options.host, options.port) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -237,6 +242,7 @@ def _write_address(state: ServiceState, url: str, options: ServiceOptions) -> No
         "process": process_identity(),
         "require_signature": options.require_signature,
         "s3_endpoint": options.s3_endpoint,
+        "state_url": options.state_url,  # for commands while it does not run; the file is private
         "max_jobs": state.training_jobs.most,
     }
     write_text(state.home.address_file, json.dumps(address, indent=2) + "\n", private=True)

@@ -11,6 +11,7 @@ from clearsight.core.errors import BadData
 from clearsight.core.files import read_json
 
 CONTAINER_ML = "/opt/ml"  # as jobs see `JobFolder.ml`
+WORK_FOLDERS = ("work", "model")  # of a job, needed only while it runs: its own files, and those of a model server
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,7 @@ from clearsight_sagemaker.clients.environment import client_environment
 from clearsight_sagemaker.service.lifecycle import running_url
 from clearsight_sagemaker.state.home import ServiceHome
 from tests.sagemaker.client_folder import client_folder
+from tests.sagemaker.service_process import end_processes
 
 SECONDS = 120.0
 
@@ -86,9 +87,9 @@ class RealService:
         self._run("start", "--max-jobs", "2")
 
     def stop(self) -> None:
-        """Stop the service and its supervisor."""
+        """Stop the service and all that it has started."""
         self._run("stop")
-        _end_supervisor(self.home)
+        end_processes(self.home)
 
     def kill(self) -> None:
         """Kill the process of the service."""
@@ -149,12 +150,4 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
     finally:
         service.terminate()
         service.wait()
-        _end_supervisor(home)
-
-
-def _end_supervisor(home: ServiceHome) -> None:
-    store = JobStore(home.processes)
-    identity = store.supervisor
-    store.close()
-    if identity and not process_ended(identity):
-        os.kill(identity["pid"], signal.SIGTERM)
+        end_processes(home)

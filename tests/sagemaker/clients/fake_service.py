@@ -1,4 +1,4 @@
-"""The service with jobs that train nothing: `python -m tests.sagemaker.clients.fake_service HOME`."""
+"""The service with jobs that train nothing: `python -m tests.sagemaker.clients.fake_service HOME [PORT]`."""
 
 from __future__ import annotations
 
@@ -10,4 +10,5 @@ from clearsight_sagemaker.service.server import ServiceOptions, serve
 from tests.sagemaker.local_service import FAKE_JOB
 
 if __name__ == "__main__":
-    serve(ServiceOptions(home=Path(sys.argv[1]), job_command=FAKE_JOB), os.environ)
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    serve(ServiceOptions(home=Path(sys.argv[1]), port=port, job_command=FAKE_JOB), os.environ)

@@ -11,7 +11,7 @@ from tests.sagemaker.local_service import LocalService
 
 SCOPE = "AWS4-HMAC-SHA256 Credential=AK/20261120/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=x"
 ROLE = "arn:aws:iam::111122223333:role/service-role/Trainer"
-SECONDS = 30.0
+SECONDS = 120.0
 JSON = "application/json"
 
 

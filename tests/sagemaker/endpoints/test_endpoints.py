@@ -144,7 +144,7 @@ def test_a_model_that_cannot_be_loaded_is_in_service_and_answers_with_the_traceb
     assert hosted.endpoint("broken", "broken")["EndpointStatus"] == "InService"
     start = time.monotonic()
     error = hosted.invoke("broken", b"1")
-    assert time.monotonic() - start < 5, "at once, not after the 60 s of AWS"
+    assert time.monotonic() - start < 30, "at once, not after the 60 s of AWS"
     assert error.status_code == 424
     assert "ModuleNotFoundError: No module named 'no_such_package'" in error.json()["OriginalMessage"]
     hosted.delete("broken")
@@ -186,8 +186,11 @@ def test_endpoints_and_asynchronous_requests_outlast_the_service_and_strict_ones
             "CreateEndpoint", EndpointName="half", EndpointConfigName="echo"
         )  # it ends before that is in service
     mark.touch()
+    left_over = tmp_path / "home" / "endpoints" / "echo" / "instances" / "i-left"  # as a kill during an update does
+    (left_over / "work").mkdir(parents=True)
     with local_service(tmp_path / "home", strict_endpoints=True) as second:
         hosted = Hosted(second)
+        hosted.until(left_over.exists, lambda found: not found)
         assert hosted.invoke("echo", b"1", Accept="text/csv").headers["content-type"] == f"{JSON};text/csv"
         assert hosted.until(lambda: hosted.get(result), bool) == b"wait"
         assert hosted.settled("half")["EndpointStatus"] == "InService"

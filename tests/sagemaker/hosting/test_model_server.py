@@ -134,7 +134,7 @@ import os, time
 def model_fn(model_dir): return None
 def transform_fn(model, body, content_type, accept):
     open({str(tmp_path)!r} + "/met-" + body, "w").close()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 50
     while sum(name.startswith("met-") for name in os.listdir({str(tmp_path)!r})) < 2:
         assert time.monotonic() < end
         time.sleep(0.01)

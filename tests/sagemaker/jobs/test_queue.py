@@ -10,6 +10,7 @@ import pytest
 
 from clearsight.jobs.client import Jobs
 from clearsight.jobs.job import Job, JobSpec, JobState, JobStatus
+from clearsight_sagemaker.jobs.job_files import JobFiles
 from clearsight_sagemaker.jobs.queue import JobQueue, process_name
 from clearsight_sagemaker.state.home import ServiceHome
 from clearsight_sagemaker.state.resource_table import Resource, ResourceTable
@@ -170,6 +171,62 @@ def test_a_job_that_is_stopped_before_its_turn_never_starts(
     queue._round(processes)
     assert running(processes) == []
     assert queue.progress("a").status == "Stopped"
+
+
+def test_a_stop_is_said_before_the_process_can_see_it(
+    table: ResourceTable, queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes = NotedJobs(tmp_path)
+    add(table, queue, "a")
+    queue._round(processes)
+    append, seen = JobFiles.append, list[tuple[str, bool]]()
+
+    def noted(folder: JobFiles, kind: str, **values: str) -> None:
+        seen.append((kind, folder.stop_file.exists()))
+        append(folder, kind, **values)
+
+    monkeypatch.setattr(JobFiles, "append", noted)
+    queue.stop("a", "It is weak")
+    assert seen == [("status", False)]
+    assert queue.folder("a").stop_file.exists()
+    queue.folder("a").append("finished", status="Stopped")
+    assert [step.message for step in queue.progress("a").transitions] == ["It is weak", "Training job stopped"]
+
+
+def test_a_stop_is_carried_on_after_a_kill_of_the_service(
+    table: ResourceTable, queue: JobQueue, tmp_path: Path
+) -> None:
+    """It was killed after it had said that the jobs are to stop, and before it had asked the process or ended them."""
+    processes = NotedJobs(tmp_path)
+    for name in ("a", "b", "waits"):
+        add(table, queue, name)
+    queue._round(processes)
+    for name in ("a", "waits"):
+        queue.folder(name).append("status", secondary="Stopping", message="")
+    queue.refresh()
+    queue._round(processes)
+    assert [queue.folder(name).stop_file.exists() for name in ("a", "b")] == [True, False]
+    assert [queue.progress(name).status for name in ("a", "waits")] == ["Stopping", "Stopped"]
+    assert running(processes) == ["a", "b"]
+
+
+def test_folders_that_a_killed_process_has_left_are_removed(
+    table: ResourceTable, queue: JobQueue, tmp_path: Path
+) -> None:
+    processes = NotedJobs(tmp_path)
+    add(table, queue, "a")
+    queue._round(processes)
+    processes.log(process_name(KIND, "a")).touch()
+    (scratch := queue.folder("a").path / "work" / "mounts" / "scratch-1" / "work").mkdir(parents=True)
+    scratch.chmod(0)  # as the kernel leaves it
+    (queue.folder("a").path / "model").mkdir()
+    queue._round(processes)
+    assert scratch.parent.exists(), "it runs"
+    processes.end("a", JobStatus.FAILED, "it was ended by SIGKILL")
+    queue._round(processes)
+    left = {path.name for path in queue.folder("a").path.iterdir()}
+    assert left == {"request.json", "service.json", "events.jsonl", "process.log"}
+    assert processes.removed == [process_name(KIND, "a")]
 
 
 def test_names_of_processes_differ() -> None:

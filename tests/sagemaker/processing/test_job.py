@@ -97,7 +97,7 @@ while :; do sleep 0.05; done
 
 
 def once(job: ProcessingRun, condition: str) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         log = job.folder / "log.txt"
         if log.exists() and f" {condition}\n" in log.read_text():
@@ -112,7 +112,7 @@ def test_a_stopped_job_may_save_and_is_stopped(job: ProcessingRun) -> None:
 
     def stop() -> None:
         once(job, "waiting")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not job.has(f"{key}/first") and time.monotonic() < end:
             time.sleep(0.05)
         (job.folder / "stop").touch()

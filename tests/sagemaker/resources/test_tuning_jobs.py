@@ -49,6 +49,7 @@ def until(service: LocalService, name: str, **counters: int) -> None:
         if counters.items() <= found.items():
             return
         assert time.monotonic() < end, found
+        time.sleep(0.01)  # the threads of the service need the processor
 
 
 def test_a_tuning_job_runs_to_its_end(finished: dict[str, Any]) -> None:
@@ -171,7 +172,7 @@ def test_the_median_rule_stops_a_weak_training_job_whose_value_counts(service: L
     request = tuning_request("weak", jobs=4, parallel=1, Strategy="Grid", TrainingJobEarlyStoppingType="Auto")
     values = [{"Name": "x", "Values": ["1.0", "1.1", "1.2", "9.0"]}]
     request["HyperParameterTuningJobConfig"]["ParameterRanges"] = {"CategoricalParameterRanges": values}
-    request["TrainingJobDefinition"]["StaticHyperParameters"] |= {"epochs": "200", "pause": "0.002"}
+    request["TrainingJobDefinition"]["StaticHyperParameters"] |= {"pause": "0.002", "endless_above": "5"}
     service.call(CREATE, **request)
     found = ended_tuning_job(service, "weak")
     assert found["TrainingJobStatusCounters"]["Completed"] == 3
@@ -198,8 +199,12 @@ def test_a_rule_that_finds_something_stops_its_training_job(service: LocalServic
     until(service, "found", InProgress=1)
     [child] = children(service, "found")
     end = time.monotonic() + WAIT_SECONDS
-    while service.state.table.get("training-job", child["TrainingJobName"]) is None:
+    # "Creating" until its folder is there.
+    while (
+        row := service.state.table.get("training-job", child["TrainingJobName"])
+    ) is None or row.status == "Creating":
         assert time.monotonic() < end
+        time.sleep(0.01)
     folder = service.state.training_jobs.folder(child["TrainingJobName"])
     folder.append("rule", configuration="LossNotDecreasing", status="IssuesFound", details="", profiler=False)
     ended_tuning_job(service, "found")

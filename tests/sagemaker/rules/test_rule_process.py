@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clearsight_sagemaker.cli.output import job_lines, job_values
+from clearsight_sagemaker.cli.home_resources import job_values
+from clearsight_sagemaker.cli.output import resource_lines
 from clearsight_sagemaker.rules.rule_process import RuleProcess, RuleSettings
 from clearsight_sagemaker.state.home import ServiceHome
 from clearsight_sagemaker.training.event_log import EventLog
@@ -98,8 +99,8 @@ def test_the_status_of_a_job_shows_its_rules_and_its_run(tmp_path: Path) -> None
     events.append("rule", configuration="Overfit", status="IssuesFound", profiler=False, details="at step 9\nby much")
     events.append("finished", status="Completed", time=time.time())
     events.close()
-    assert job_lines(job_values(home, "dogs")) == [
-        "job      dogs",
+    assert resource_lines(job_values(home, "training", "dogs")) == [
+        "job      dogs (training)",
         "status   Completed (Completed)",
         "rule     Overfit: IssuesFound. at step 9 by much",
         f"log      {folder / 'log.txt'}",

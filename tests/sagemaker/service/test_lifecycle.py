@@ -17,12 +17,11 @@ from typing import Any
 
 import pytest
 
-from clearsight.core.machine import process_ended
-from clearsight.jobs.store import JobStore
 from clearsight_sagemaker.service.server import listening
 from clearsight_sagemaker.state.home import ServiceHome
+from tests.sagemaker.service_process import end_processes
 
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 class Commands:
@@ -47,12 +46,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     commands = Commands(tmp_path_factory.mktemp("home") / "sagemaker")
     yield commands
     commands.run("stop")
-    store = JobStore(commands.home.processes)
-    identity = store.supervisor
-    store.close()
-    if identity and not process_ended(identity):
-        os.kill(identity["pid"], signal.SIGTERM)
-    until(lambda: process_ended(identity))
+    end_processes(commands.home)
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -128,7 +122,7 @@ def test_a_stopped_service_keeps_its_port_and_resources(commands: Commands) -> N
         (["start", "--host", "0.0.0.0"], "--host 0.0.0.0: without signatures the service listens on this"),
         (["exec", "--", "no-such-program"], "no-such-program: there is no such program on PATH."),
         (["exec", "--job-env", "NAME", "--", "true"], "--job-env NAME: must be NAME=VALUE."),
-        (["logs", "no-such-job"], "no-such-job: there is no log of it."),
+        (["logs", "no-such-job"], "no-such-job: there is no job and no endpoint of this name."),
     ],
 )
 def test_a_mistake_is_one_sentence(commands: Commands, words: list[str], sentence: str) -> None:

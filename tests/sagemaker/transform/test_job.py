@@ -112,7 +112,7 @@ def test_a_bad_record_fails_the_job_with_the_sentence_of_aws(job: TransformRun) 
 
 
 def once(job: TransformRun, word: str) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not (job.folder / "events.jsonl").exists() or word not in (job.folder / "events.jsonl").read_text():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -124,17 +124,18 @@ def test_a_stop_does_not_wait_for_a_request(job: TransformRun) -> None:
 
     def stop() -> None:
         once(job, "Transforming")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not job.has("out/1.out") and time.monotonic() < end:
             time.sleep(0.02)
+        stopped.append(time.monotonic())
         (job.folder / "stop").touch()
 
+    stopped: list[float] = []
     thread = threading.Thread(target=stop)
     thread.start()
-    start = time.monotonic()
     assert job.run() == "Stopped"
     thread.join()
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - stopped[0] < 60, "the request takes 600 s"
     assert (job.has("out/1.out"), job.has("out/2.out")) == (True, False)
 
 

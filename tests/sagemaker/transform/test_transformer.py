@@ -43,7 +43,7 @@ class UpperCase:
             self.active += 1
             self.most = max(self.most, self.active)
         if self.meeting is not None:
-            self.meeting.wait(10)
+            self.meeting.wait(60)
         with self._lock:
             self.active -= 1
         if b"bad" in body or (b"late" in body and not is_repeated):

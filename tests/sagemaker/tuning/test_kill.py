@@ -2,69 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from botocore.config import Config
-from botocore.session import Session
 
-from clearsight.core.machine import process_ended
-from clearsight.jobs.store import JobStore
-from clearsight_sagemaker.service.lifecycle import running_url
 from clearsight_sagemaker.state.home import ServiceHome
+from tests.sagemaker.service_process import ServiceProcess, end_processes
 from tests.sagemaker.tuning.tuning_requests import tuning_request
 
-SECONDS, JOBS = 60.0, 5
+SECONDS, JOBS = 120.0, 5
 NAME = {"HyperParameterTuningJobName": "hpo"}
-
-
-class ServiceProcess:
-    """A service whose jobs train nothing, and a client of it."""
-
-    def __init__(self, home: ServiceHome) -> None:
-        self._home = home
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.sagemaker.clients.fake_service", str(home.folder)]
-        )
-        end = time.monotonic() + SECONDS
-        while not (url := running_url(home)):
-            assert time.monotonic() < end
-            assert self._process.poll() is None
-        self.client: Any = Session().create_client(
-            "sagemaker",
-            region_name="us-east-1",
-            endpoint_url=url,
-            aws_access_key_id="a",
-            aws_secret_access_key="b",
-            config=Config(retries={"max_attempts": 0}),
-        )
-
-    def tuning_job(self) -> dict[str, Any]:
-        """Return the description of the tuning job."""
-        return dict(self.client.describe_hyper_parameter_tuning_job(**NAME))
-
-    def kill(self) -> None:
-        """Kill it as the kernel does."""
-        self._process.kill()
-        self._process.wait()
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[ServiceHome]:
     home = ServiceHome(tmp_path / "home")
     yield home
-    store = JobStore(home.processes)
-    identity = store.supervisor
-    store.close()
-    if identity and not process_ended(identity):
-        os.kill(identity["pid"], 15)
+    end_processes(home)
 
 
 def test_a_kill_at_a_random_moment(home: ServiceHome) -> None:

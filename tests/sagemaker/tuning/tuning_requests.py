@@ -54,6 +54,7 @@ def ended_tuning_job(service: LocalService, name: str) -> dict[str, Any]:
         if found["HyperParameterTuningJobStatus"] in ("Completed", "Failed", "Stopped"):
             return found
         assert time.monotonic() < end, f"{name}: {found['TrainingJobStatusCounters']}"
+        time.sleep(0.01)  # the threads of the service need the processor
 
 
 def children(service: LocalService, name: str, **parameters: Any) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from clearsight.core.errors import ClearsightError
+from clearsight.jobs.process import end_with_folder
 from clearsight_sagemaker.training.environment import UserEnvironment, user_environment
 from clearsight_sagemaker.training.processes.job_context import STOP_SECONDS
 
@@ -36,6 +37,7 @@ def run_command(
     )
     arguments = parser.parse_args()
     folder: Path = arguments.folder.absolute()
+    end_with_folder(folder)
     signal.signal(signal.SIGTERM, lambda *_: (folder / "stop").touch())
     try:
         status = run(folder, user_environment(environment), arguments.stop_seconds)

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ class AsyncInvocations:
     def _result(self, name: str, request: AsyncRequest) -> InvocationResult | None:
         """Return the result of a request, with a sentence as the body of an error; None where the service ends."""
         try:
-            body = self._body(name, request)
+            body, request = self._body(name, request), self._with_content_type(request)
         except (*STORE_ERRORS, JobFailed) as error:
             return _failed(f"ClientError: the input {request.input} cannot be read: {error}")
         while not self._stopped.is_set():
@@ -139,6 +139,15 @@ class AsyncInvocations:
             return (self.folder / name).read_bytes()
         with self.objects.opened(request.input) as (_, file):
             return file.read()
+
+    def _with_content_type(self, request: AsyncRequest) -> AsyncRequest:
+        """Return a request with a content type: its own, or that of the object.
+
+        The SDK's AsyncPredictor sends none, and stores its inputs with that of its serializer.
+        """
+        if request.content_type or not request.input:
+            return request
+        return replace(request, content_type=self.objects.content_type(request.input))
 
     def _invoke(self, route: EndpointRoute, request: AsyncRequest, body: bytes) -> InvocationResult | None:
         """Return the result of a model server; None where none listens now."""
@@ -174,7 +183,8 @@ class AsyncInvocations:
         is_good = result.status == 200
         address = request.output if is_good else request.failure
         if address:
-            with self.objects.writing(address) as file:
+            # By the type of the object the SDK's deserializers know what they read.
+            with self.objects.writing(address, result.content_type if is_good else "") as file:
                 file.write(result.body)
         topic = request.success_topic if is_good else request.error_topic
         if topic:

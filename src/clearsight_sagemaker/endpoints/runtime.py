@@ -179,7 +179,7 @@ class Runtime:
             endpoint=name,
             inference_id=inference_id,
             input=location,
-            content_type=header("content-type", request.headers.get("content-type", "")),
+            content_type=header("content-type", "" if location else request.headers.get("content-type", "")),
             accept=header("accept", ""),
             output=_result_uri(output.get("S3OutputPath") or default, header, f"{identity}.out"),
             failure=_result_uri(output.get("S3FailurePath"), header, f"{identity}-error.out"),

@@ -19,6 +19,7 @@ from clearsight_sagemaker.training.hyperparameters import Hyperparameters, varia
 from clearsight_sagemaker.training.job_folder import JobFolder, ServiceSettings
 from clearsight_sagemaker.training.user_code import UserCode
 
+RECORDING = "CLEARSIGHT_RECORD_TENSORS"  # variable of a job whose tensors are saved though its script asks for none
 _GPU_INSTANCE = re.compile(r"ml\.[gp]\d")
 _IMAGE_VERSION = re.compile(r"pytorch-(?:training|inference):(\d+)\.(\d+)")
 _SITE = Path(__file__).with_name("job_site")
@@ -145,7 +146,22 @@ def platform_variables(
     }
     image = request["AlgorithmSpecification"].get("TrainingImage") or ""
     variables |= device_variables(image, instance_type(request), variables)
+    if is_recorded_by_image(image, request, folder.ml / "code"):
+        variables.setdefault(RECORDING, "1")
     return variables | python_variables(folder, user, code, variables)
+
+
+def is_recorded_by_image(image: str, request: Mapping[str, Any], code: Path) -> bool:
+    """Return True for a job that SageMaker's image would record though its script does not use smdebug.
+
+    The images up to PyTorch 1.11 do so with each hook configuration; here the user must have set something of it.
+    """
+    version, hook = image_version(image), request.get("DebugHookConfig") or {}
+    if version is None or version >= (1, 12):
+        return False
+    if not (hook.get("HookParameters") or hook.get("CollectionConfigurations")):
+        return False
+    return not any(b"smdebug" in path.read_bytes() for path in code.rglob("*.py") if path.is_file())
 
 
 def account_variables(service: ServiceSettings, user: UserEnvironment) -> dict[str, str]:

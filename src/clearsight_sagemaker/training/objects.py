@@ -62,8 +62,15 @@ class Objects(Protocol):
         """Raise S3Error unless the bucket of an address exists."""
         ...
 
-    def writing(self, uri: str, /) -> AbstractContextManager[Writable]:
-        """Yield a file whose bytes become an object after the block; after an error nothing is changed."""
+    def content_type(self, uri: str, /) -> str:
+        """Return the content type of an object, "" where it has none."""
+        ...
+
+    def writing(self, uri: str, kind: str = "", /) -> AbstractContextManager[Writable]:
+        """Yield a file whose bytes become an object after the block; after an error nothing is changed.
+
+        kind: content type, "" for that of the name.
+        """
         ...
 
     def upload(self, path: Path, uri: str, /) -> None:
@@ -100,11 +107,18 @@ class JobObjects:
         """Raise S3Error unless the bucket of an address exists."""
         self.store.check_bucket(split_uri(uri)[0])
 
+    def content_type(self, uri: str) -> str:
+        """Return the content type of an object, "" where it has none. Raises S3Error."""
+        return self.store.head(*split_uri(uri)).content.headers.get("content-type", "")
+
     @contextmanager
-    def writing(self, uri: str) -> Iterator[Writable]:
-        """Yield a file whose bytes become an object after the block; after an error nothing is changed."""
+    def writing(self, uri: str, kind: str = "") -> Iterator[Writable]:
+        """Yield a file whose bytes become an object after the block; after an error nothing is changed.
+
+        kind: content type, "" for that of the name.
+        """
         bucket, key = split_uri(uri)
-        kind = mimetypes.guess_type(key)[0] or "binary/octet-stream"
+        kind = kind or content_type_of(key)
         with self.store.new_file(bucket) as file:
             target = _DigestFile(file)
             yield target
@@ -133,6 +147,11 @@ class _DigestFile:
     @property
     def digest(self) -> str:
         return self._md5.hexdigest()
+
+
+def content_type_of(key: str) -> str:
+    """Return the content type of a key by its ending."""
+    return mimetypes.guess_type(key)[0] or "binary/octet-stream"
 
 
 def split_uri(uri: str) -> tuple[str, str]:

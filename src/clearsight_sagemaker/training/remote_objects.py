@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import IO, Any
 from clearsight.core.errors import missing_extra
 from clearsight_sagemaker.s3.errors import STATUSES, S3Error
 from clearsight_sagemaker.training.job_folder import JobFolder, ServiceSettings
-from clearsight_sagemaker.training.objects import JobObjects, Objects, Writable, split_uri
+from clearsight_sagemaker.training.objects import JobObjects, Objects, Writable, content_type_of, split_uri
 
 _RETRIES = 5
 
@@ -86,20 +85,32 @@ class RemoteObjects:
         with self._errors(uri):
             self._client.head_bucket(Bucket=split_uri(uri)[0])
 
+    def content_type(self, uri: str) -> str:
+        """Return the content type of an object, "" where it has none. Raises S3Error."""
+        bucket, key = split_uri(uri)
+        with self._errors(uri):
+            return str(self._client.head_object(Bucket=bucket, Key=key).get("ContentType", ""))
+
     @contextmanager
-    def writing(self, uri: str) -> Iterator[Writable]:
-        """Yield a file whose bytes become an object after the block; after an error nothing is changed."""
+    def writing(self, uri: str, kind: str = "") -> Iterator[Writable]:
+        """Yield a file whose bytes become an object after the block; after an error nothing is changed.
+
+        kind: content type, "" for that of the name.
+        """
         with tempfile.NamedTemporaryFile(dir=self._folder(), prefix="object-") as file:
             yield file
             file.flush()
-            self.upload(Path(file.name), uri)
+            self._upload(Path(file.name), uri, kind)
 
     def upload(self, path: Path, uri: str) -> None:
         """Make an object of a file. Raises S3Error, OSError."""
+        self._upload(path, uri, "")
+
+    def _upload(self, path: Path, uri: str, kind: str) -> None:
         bucket, key = split_uri(uri)
-        kind = mimetypes.guess_type(key)[0] or "binary/octet-stream"
         with self._errors(uri), path.open("rb") as file:
-            self._client.upload_fileobj(file, bucket, key, ExtraArgs={"ContentType": kind})
+            content = {"ContentType": kind or content_type_of(key)}
+            self._client.upload_fileobj(file, bucket, key, ExtraArgs=content)
 
     def _folder(self) -> Path:
         self._work.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from clearsight.core.space import Choice, Dimension, Params, Space
+from clearsight_sagemaker.training.environment import RECORDING
 from clearsight_sagemaker.tuning.parameter_ranges import TunedParameter, tuned_parameters
 
 OBJECTIVE_PARAMETER = "_tuning_objective_metric"
@@ -15,7 +16,6 @@ FINDINGS_TAG = "clearsight:stop-on-findings"  # its value: names of rules, with 
 _DEFINITION = "TrainingJobDefinition"  # the setting that chooses between several definitions
 _VOLUME = 30  # GB, the default of the SDK
 _SAVE_INTERVAL = "10"  # steps between two that rules judge
-_RECORDING = "CLEARSIGHT_RECORD_TENSORS"  # variable of a job whose tensors are saved though its script asks for none
 _RULES_IMAGE = "clearsight/debugger-rules:latest"
 # Members of a definition that a training job has under the same name.
 _COPIED = (
@@ -70,7 +70,7 @@ class TuningDefinition:
         # A tag that was added later is not checked: rules that are not known are left out.
         if rules := [rule for rule in tags.get(FINDINGS_TAG, "").split() if rule in FINDINGS_RULES]:
             request |= _debugging(rules, request["OutputDataConfig"]["S3OutputPath"])
-            request["Environment"] = {_RECORDING: "1", **request.get("Environment", {})}
+            request["Environment"] = {RECORDING: "1", **request.get("Environment", {})}
         return request
 
     def values(self, proposal: Params) -> dict[str, str]:

@@ -23,15 +23,21 @@ class Hosted:
         self._objects = {"Authorization": SCOPE.format("s3")}
         service.client.put("/models", headers=self._objects)
 
-    def put(self, key: str, body: bytes) -> str:
+    def put(self, key: str, body: bytes, content_type: str = "binary/octet-stream") -> str:
         """Make an object and return its address."""
-        assert self.service.client.put(f"/models/{key}", content=body, headers=self._objects).status_code == 200
+        headers = {**self._objects, "Content-Type": content_type}
+        assert self.service.client.put(f"/models/{key}", content=body, headers=headers).status_code == 200
         return f"s3://models/{key}"
 
     def get(self, address: str) -> bytes | None:
         """Return an object, None where there is none."""
         response = self.service.client.get(address.removeprefix("s3:/"), headers=self._objects)
         return response.content if response.status_code == 200 else None
+
+    def content_type(self, address: str) -> str:
+        """Return the content type of an object."""
+        response = self.service.client.head(address.removeprefix("s3:/"), headers=self._objects)
+        return str(response.headers["content-type"])
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys of objects."""

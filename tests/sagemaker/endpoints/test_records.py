@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from botocore.eventstream import EventStreamBuffer
 
@@ -182,6 +184,16 @@ def test_names_tags_and_lists_of_models_and_configurations(hosted: Hosted) -> No
         missing
         == 'Could not find endpoint configuration "arn:aws:sagemaker:us-east-1:000000000000:endpoint-config/named".'
     )
+
+
+def test_an_asynchronous_request_without_a_type_has_that_of_its_object(echo: Hosted) -> None:
+    numbers = io.BytesIO()
+    np.save(numbers, np.arange(3))
+    address = echo.put("input/a.npy", numbers.getvalue(), content_type="application/x-npy")
+    accepted = echo.invoke("async", b"", "async-invocations", X_Amzn_SageMaker_InputLocation=address)
+    output = accepted.headers["x-amzn-sagemaker-outputlocation"]
+    assert echo.until(lambda: echo.get(output), bool) == numbers.getvalue()
+    assert echo.content_type(output) == "application/x-npy", "by which the SDK chooses how to read it"
 
 
 def test_no_endpoint_is_monitored(hosted: Hosted) -> None:

@@ -206,6 +206,8 @@ def test_a_rule_that_finds_something_stops_its_training_job(service: LocalServic
         assert time.monotonic() < end
         time.sleep(0.01)
     folder = service.state.training_jobs.folder(child["TrainingJobName"])
+    while not folder.path.is_dir():  # which comes after the row of the job
+        assert time.monotonic() < end
     folder.append("rule", configuration="LossNotDecreasing", status="IssuesFound", details="", profiler=False)
     ended_tuning_job(service, "found")
     [child] = children(service, "found")

@@ -49,6 +49,13 @@ def test_what_is_written_is_listed_and_read(objects: Objects, shared: Path) -> N
         assert file.read() == photo.read_bytes() == path.read_bytes()
 
 
+def test_an_object_has_the_content_type_of_its_name_or_a_given_one(objects: Objects) -> None:
+    for kind in ("", "application/x-npy"):
+        with objects.writing(f"s3://photos/{kind}/a.json", kind) as file:
+            file.write(b"1")
+        assert objects.content_type(f"s3://photos/{kind}/a.json") == (kind or "application/json")
+
+
 def test_after_an_error_nothing_is_written(objects: Objects) -> None:
     with suppress(ZeroDivisionError), objects.writing("s3://photos/half.txt") as file:
         file.write(b"half")

@@ -74,7 +74,7 @@ def test_objects_that_cannot_be_sent(content: bytes, split: SplitType, sentence:
         batches(content, split, many=False)
 
 
-@pytest.mark.parametrize("content", [b"plain", gzip.compress(b"a\nb" * 99)[:-9]])
+@pytest.mark.parametrize("content", [b"plain", gzip.compress(b"a\nb" * 99)[:-9]], ids=["no archive", "cut off"])
 def test_a_damaged_gzip_file(content: bytes) -> None:
     with pytest.raises(BadValue, match="no whole gzip file"):
         batches(content, "Line", many=True, gz=True)

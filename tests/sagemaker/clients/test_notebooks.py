@@ -67,3 +67,17 @@ def test_cifar(real: RealService, shared: Path) -> None:
     assert found["rules"] == {"Overtraining": "NoIssuesFound", "ExplodingTensor": "NoIssuesFound"}
     assert [key.rpartition("/")[2] for key in found["checkpoints"]] == ["newest.pth"]
     assert len(found["classes"]) == 4
+
+
+@pytest.mark.slow
+def test_a_model_from_its_search_to_the_deletion_of_its_endpoint(real: RealService, shared: Path) -> None:
+    """`clearsight sagemaker exec -- python whole_story.py KIND EXAMPLES SHARED` does it with each of the examples."""
+    program = Path(__file__).with_name("walks") / "whole_story.py"
+    output = real.clients.run("python", str(program), "cifar", str(EXAMPLES), str(shared), seconds=400)
+    assert real.hosts() == "", "a client reaches the service alone"
+    found = dict(line.split(" ", 1) for line in output.splitlines() if line.split(" ")[0].isupper())
+    assert found["TUNED"].startswith("6 ['Completed']")
+    assert found["PREDICTED"] == "(2, 10) True (1, 10)"
+    assert found["TRANSFORMED"] == "60 True"
+    assert found["SCALED"] == "2 True"
+    assert found["DELETED"].startswith("0 ")

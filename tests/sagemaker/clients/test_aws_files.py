@@ -65,11 +65,13 @@ def test_objects_move_and_go(clients: Clients, folder: Path) -> None:
 
 
 def test_presigned_addresses_and_websites(clients: Clients, folder: Path) -> None:
-    address = clients.run("aws", "s3", "presign", "s3://files/all/train/a.png", "--expires-in", "60").strip()
+    clients.run("aws", "s3", "mb", "s3://site")
+    clients.run("aws", "s3", "cp", str(folder / "train" / "a.png"), "s3://site/a.png", "--quiet")
+    address = clients.run("aws", "s3", "presign", "s3://site/a.png", "--expires-in", "60").strip()
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=10) as response:
         assert response.read() == b"train/a.png"
-    clients.run("aws", "s3", "website", "s3://files", "--index-document", "index.html")
-    website = clients.aws("s3api", "get-bucket-website", "--bucket", "files")
+    clients.run("aws", "s3", "website", "s3://site", "--index-document", "index.html")
+    website = clients.aws("s3api", "get-bucket-website", "--bucket", "site")
     assert website == {"IndexDocument": {"Suffix": "index.html"}}
 
 

@@ -264,7 +264,7 @@ TIMELINE = """
 import time
 from smdebug.profiler.timeline_writer import TimelineWriter
 
-writer, now = TimelineWriter("/opt/ml/output/profiler"), time.time()
+writer, now = TimelineWriter("/opt/ml/output/profiler"), time.time() + 1  # after the first sample of the system
 for step in range(4):
     writer.add("Step:ModeKeys.TRAIN", "Step:ModeKeys.TRAIN", now + step, now + step + 0.5, step_num=str(step))
 writer.flush()

@@ -147,7 +147,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with parquet.ParquetFile(path) as file:
             yield file
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:  # the last one for the name of a column
         raise BadData(str(path), f"it cannot be read as Parquet ({str(error).splitlines()[0][:120]})") from None
 
 

@@ -79,7 +79,7 @@ def uploaded_inputs():
 def photographs():
     """Yield 60 JPEG files."""
     if kind == "lesions":
-        content, start = (data / "isic-2024" / "test-image.hdf5").read_bytes(), 0
+        content, start = (data / "isic-2024" / "train_split-image.hdf5").read_bytes(), 0
         for _ in range(IMAGES):
             start = content.index(b"\xff\xd8\xff", start)
             end = content.index(b"\xff\xd9", start) + 2
@@ -110,6 +110,11 @@ def lambda_handler(event, context):
         EndpointName=event["endpoint"], ContentType="image/png", Body=base64.b64decode(event["image_data"])
     )
     return {"statusCode": 200, "body": response["Body"].read().decode()}
+
+
+def show(word, *values):
+    """Print a line of its own: the SDK leaves lines open."""
+    print(f"\n{word}", *values, flush=True)
 
 
 def main():
@@ -163,7 +168,7 @@ def main():
     picture = png(np.arange(64 * 64 * 3, dtype=np.uint32).reshape(64, 64, 3).astype(np.uint8))
     event = {"endpoint": predictor.endpoint_name, "image_data": base64.b64encode(picture).decode()}
     from_lambda = json.loads(lambda_handler(event, None)["body"])
-    print("PREDICTED", np.shape(from_npy), from_jpeg == from_json == from_url, np.shape(from_lambda), flush=True)
+    show("PREDICTED", np.shape(from_npy), from_jpeg == from_json == from_url, np.shape(from_lambda))
 
     for number, body in enumerate(files):
         s3.put_object(Bucket=bucket, Key=f"{kind}/unknown/{number:02}.jpg", Body=body)
@@ -171,7 +176,7 @@ def main():
     transformer.transform(f"s3://{bucket}/{kind}/unknown/", content_type="image/jpeg", wait=True, logs=False)
     results = sorted(S3Downloader.list(transformer.output_path))
     same = json.loads(S3Downloader.read_file(results[0])) == from_jpeg
-    print("TRANSFORMED", len(results), same, flush=True)
+    show("TRANSFORMED", len(results), same)
 
     scaling = boto3.client("application-autoscaling")
     target = {
@@ -197,16 +202,17 @@ def main():
             answers += sum(answer == from_jpeg for answer in threads.map(predictor.predict, files[:1] * 8))
             [variant] = client.describe_endpoint(EndpointName=predictor.endpoint_name)["ProductionVariants"]
             instances = variant["CurrentInstanceCount"]
-    print("SCALED", instances, answers % 8 == 0, flush=True)
+    show("SCALED", instances, answers % 8 == 0)
 
     scaling.deregister_scalable_target(**target)
+    session.wait_for_endpoint(predictor.endpoint_name, poll=1)  # one that is scaled right now cannot be deleted
     transformer.delete_model()
     predictor.delete_model()
     predictor.delete_endpoint()
     client.get_waiter("endpoint_deleted").wait(EndpointName=predictor.endpoint_name)
     left = [*client.list_endpoints()["Endpoints"], *client.list_endpoint_configs()["EndpointConfigs"]]
     left += client.list_models()["Models"]
-    print("DELETED", len(left), f"{time.time() - started:.0f} s", flush=True)
+    show("DELETED", len(left), f"{time.time() - started:.0f} s")
     shutil.rmtree(folder)
 
 

@@ -284,7 +284,7 @@ class TuneSettings(RecipeSettings, TypedDict, total=False):
     """URL of an Optuna storage that several machines may share; its password is never written."""
 
     on: str
-    """Where trials run: local, ray or ray://HOST:PORT, or a place such as sagemaker."""
+    """Place of the trials: local, ray or ray://HOST:PORT, or one such as sagemaker."""
 
     cpus_per_trial: float | None
     """Cores of each trial on a cluster."""

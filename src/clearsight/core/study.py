@@ -64,7 +64,7 @@ class StudyPlan(Section):
     storage: str = setting(
         "", "URL of an Optuna storage that several machines may share; its password is never written"
     )
-    on: str = setting("local", "where trials run: local, ray or ray://HOST:PORT, or a place such as sagemaker")
+    on: str = setting("local", "place of the trials: local, ray or ray://HOST:PORT, or one such as sagemaker")
     cpus_per_trial: float | None = setting(None, "cores of each trial on a cluster", above=0)
     gpus_per_trial: float | None = setting(None, "GPUs of each trial on a cluster", low=0)
 

@@ -134,9 +134,9 @@ def _change_trials(state: ServiceState, request: Mapping[str, Any], trial: Resou
 
 def _summary(state: ServiceState, row: Resource) -> dict[str, Any]:
     members = component_members(state, row)
-    kept = ("TrialComponentName", "TrialComponentArn", "DisplayName", "Status", "StartTime", "EndTime")
+    repeated = ("TrialComponentName", "TrialComponentArn", "DisplayName", "Status", "StartTime", "EndTime")
     times = ("CreationTime", "LastModifiedTime")
-    return {name: members.get(name) for name in (*kept, *times)} | {"TrialComponentSource": members["Source"]}
+    return {name: members.get(name) for name in (*repeated, *times)} | {"TrialComponentSource": members["Source"]}
 
 
 def _plain(request: Mapping[str, Any]) -> dict[str, Any]:

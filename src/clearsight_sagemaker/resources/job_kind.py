@@ -14,15 +14,13 @@ from clearsight_sagemaker.experiments.job_components import (
 from clearsight_sagemaker.jobs.progress import JobProgress
 from clearsight_sagemaker.jobs.queue import ACTIVE, JobQueue
 from clearsight_sagemaker.protocols.errors import ServiceError, validation_error
-from clearsight_sagemaker.protocols.json_protocol import seconds_of
 from clearsight_sagemaker.resources.tags import tag_map
-from clearsight_sagemaker.state.resource_table import Resource, ResourceExists, ResourceQuery
+from clearsight_sagemaker.state.resource_table import Resource, ResourceExists
 from clearsight_sagemaker.state.service_state import ServiceState
 
 ENDED = ("Completed", "Failed", "Stopped")
 _MOST_ACTIVE = 1000  # jobs that wait or run
 _CREATING = "Creating"  # not yet InProgress: the queue must not see a job before its folder is there
-_COLUMNS = {"Name": "name", "CreationTime": "created", "Status": "status"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +101,6 @@ class JobKind:
             raise validation_error(text)
         keep_job_facts(state, self.kind, name)
         self.queue(state).forget(name)
-
-    def query(self, request: Mapping[str, Any]) -> ResourceQuery:
-        """Return the query of a List request; the newest jobs come first unless it asks for another order."""
-        return ResourceQuery(
-            kind=self.kind,
-            name_contains=request.get("NameContains", ""),
-            status=request.get("StatusEquals", ""),
-            created_after=seconds_of(request, "CreationTimeAfter"),
-            created_before=seconds_of(request, "CreationTimeBefore"),
-            modified_after=seconds_of(request, "LastModifiedTimeAfter"),
-            modified_before=seconds_of(request, "LastModifiedTimeBefore"),
-            sort_by=_COLUMNS[request.get("SortBy", "CreationTime")],  # type: ignore[arg-type]
-            descending=request.get("SortOrder", "Descending") == "Descending",
-            limit=request.get("MaxResults", 10),
-            token=request.get("NextToken", ""),
-        )
 
 
 def job_status(resource: Resource) -> str:

@@ -18,18 +18,14 @@ _COLUMNS: dict[str, Literal["name", "created", "modified", "status"]] = {
 _DEFAULT_PAGE = 10
 
 
-def listed(
-    state: ServiceState,
-    kind: str,
-    request: Mapping[str, Any],
-    member: str,
-    summary: Callable[[Resource], Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Return a page of summaries in the member of a List operation, the newest first unless the request has an order.
+def listing_query(
+    kind: str, request: Mapping[str, Any], accepts: Callable[[Resource], bool] | None = None
+) -> ResourceQuery:
+    """Return the query of a List request, the newest first unless it asks for another order.
 
-    Raises ServiceError for a wrong token.
+    accepts: a filter that this kind has beside the common ones.
     """
-    query = ResourceQuery(
+    return ResourceQuery(
         kind=kind,
         name_contains=request.get("NameContains", ""),
         status=request.get("StatusEquals", ""),
@@ -41,6 +37,20 @@ def listed(
         descending=request.get("SortOrder", "Descending") == "Descending",
         limit=request.get("MaxResults", _DEFAULT_PAGE),
         token=request.get("NextToken", ""),
+        accepts=accepts,
     )
-    resources, token = state.page(query)
+
+
+def listed(
+    state: ServiceState,
+    kind: str,
+    request: Mapping[str, Any],
+    member: str,
+    summary: Callable[[Resource], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return a page of summaries in the member of a List operation, the newest first unless the request has an order.
+
+    Raises ServiceError for a wrong token.
+    """
+    resources, token = state.page(listing_query(kind, request))
     return {member: [summary(resource) for resource in resources], "NextToken": token or None}

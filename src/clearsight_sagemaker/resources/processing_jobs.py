@@ -7,6 +7,7 @@ from typing import Any
 
 from clearsight_sagemaker.jobs.progress import JobProgress
 from clearsight_sagemaker.resources.job_kind import JobKind, job_status
+from clearsight_sagemaker.resources.listing import listing_query
 from clearsight_sagemaker.resources.processing_requests import checked_processing_request
 from clearsight_sagemaker.resources.rule_jobs import describe_rule_job, page_with_rule_jobs
 from clearsight_sagemaker.state.resource_table import Resource
@@ -53,7 +54,7 @@ def describe(resource: Resource, progress: JobProgress) -> dict[str, Any]:
 def list_processing_jobs(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return a page of summaries."""
     PROCESSING.queue(state).refresh()
-    resources, token = page_with_rule_jobs(state, PROCESSING.query(request))
+    resources, token = page_with_rule_jobs(state, listing_query(PROCESSING.kind, request))
     return {"ProcessingJobSummaries": [_summary(state, resource) for resource in resources], "NextToken": token or None}
 
 

@@ -14,11 +14,11 @@ from clearsight_sagemaker.experiments.job_components import (
 )
 from clearsight_sagemaker.jobs.queue import ACTIVE
 from clearsight_sagemaker.protocols.errors import ServiceError, validation_error
-from clearsight_sagemaker.protocols.json_protocol import seconds_of
+from clearsight_sagemaker.resources.listing import listing_query
 from clearsight_sagemaker.resources.tags import tag_map
 from clearsight_sagemaker.resources.training_job_description import describe, warm_pool_status
 from clearsight_sagemaker.resources.training_job_requests import checked_training_request
-from clearsight_sagemaker.state.resource_table import Resource, ResourceExists, ResourceQuery
+from clearsight_sagemaker.state.resource_table import Resource, ResourceExists
 from clearsight_sagemaker.state.service_state import TRAINING_JOB, Operation, ServiceState
 
 _ENDED = ("Completed", "Failed", "Stopped")
@@ -95,7 +95,6 @@ def describe_training_job(state: ServiceState, request: Mapping[str, Any]) -> di
 def list_training_jobs(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return a page of summaries, those of the newest jobs first unless another order is asked for."""
     state.training_jobs.refresh()
-    columns = {"Name": "name", "CreationTime": "created", "Status": "status"}
     pool, plan = request.get("WarmPoolStatusEquals"), request.get("TrainingPlanArnEquals")
 
     def accepts(resource: Resource) -> bool:
@@ -103,21 +102,7 @@ def list_training_jobs(state: ServiceState, request: Mapping[str, Any]) -> dict[
         fits_pool = pool is None or (warm_pool_status(resource) or {}).get("Status") == pool
         return fits_pool and (plan is None or config.get("TrainingPlanArn") == plan)
 
-    query = ResourceQuery(
-        kind=TRAINING_JOB,
-        name_contains=request.get("NameContains", ""),
-        status=request.get("StatusEquals", ""),
-        created_after=seconds_of(request, "CreationTimeAfter"),
-        created_before=seconds_of(request, "CreationTimeBefore"),
-        modified_after=seconds_of(request, "LastModifiedTimeAfter"),
-        modified_before=seconds_of(request, "LastModifiedTimeBefore"),
-        sort_by=columns[request.get("SortBy", "CreationTime")],  # type: ignore[arg-type]
-        descending=request.get("SortOrder", "Descending") == "Descending",
-        limit=request.get("MaxResults", 10),
-        token=request.get("NextToken", ""),
-        accepts=accepts,
-    )
-    resources, token = state.page(query)
+    resources, token = state.page(listing_query(TRAINING_JOB, request, accepts))
     return {"TrainingJobSummaries": [_summary(resource) for resource in resources], "NextToken": token or None}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from clearsight_sagemaker.jobs.progress import JobProgress
 from clearsight_sagemaker.resources.job_kind import JobKind, job_status
+from clearsight_sagemaker.resources.listing import listing_query
 from clearsight_sagemaker.resources.models import find_model
 from clearsight_sagemaker.resources.transform_requests import checked_transform_request
 from clearsight_sagemaker.state.resource_table import Resource
@@ -54,7 +55,7 @@ def describe(resource: Resource, progress: JobProgress) -> dict[str, Any]:
 def list_transform_jobs(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return a page of summaries."""
     TRANSFORM.queue(state).refresh()
-    resources, token = state.page(TRANSFORM.query(request))
+    resources, token = state.page(listing_query(TRANSFORM.kind, request))
     return {"TransformJobSummaries": [_summary(state, resource) for resource in resources], "NextToken": token or None}
 
 

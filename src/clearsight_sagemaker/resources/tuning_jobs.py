@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from clearsight_sagemaker.protocols.errors import ServiceError, validation_error
-from clearsight_sagemaker.protocols.json_protocol import seconds_of
+from clearsight_sagemaker.resources.listing import listing_query
 from clearsight_sagemaker.resources.tags import tag_map
 from clearsight_sagemaker.resources.tuning_job_description import (
     child_summaries,
@@ -20,7 +20,7 @@ from clearsight_sagemaker.resources.tuning_job_description import (
 )
 from clearsight_sagemaker.resources.tuning_job_requests import checked_tuning_request
 from clearsight_sagemaker.state.item_pages import Key, page_of_items
-from clearsight_sagemaker.state.resource_table import Resource, ResourceExists, ResourceQuery
+from clearsight_sagemaker.state.resource_table import Resource, ResourceExists
 from clearsight_sagemaker.state.service_state import TUNING_JOB, Operation, ServiceState
 from clearsight_sagemaker.tuning.definitions import TuningDefinition
 from clearsight_sagemaker.tuning.tuning_job import IN_PROGRESS, TuningJob
@@ -65,21 +65,7 @@ def describe_tuning_job(state: ServiceState, request: Mapping[str, Any]) -> dict
 
 def list_tuning_jobs(state: ServiceState, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return a page of summaries, the newest first unless another order is asked for."""
-    columns = {"Name": "name", "CreationTime": "created", "Status": "status"}
-    query = ResourceQuery(
-        kind=TUNING_JOB,
-        name_contains=request.get("NameContains", ""),
-        status=request.get("StatusEquals", ""),
-        created_after=seconds_of(request, "CreationTimeAfter"),
-        created_before=seconds_of(request, "CreationTimeBefore"),
-        modified_after=seconds_of(request, "LastModifiedTimeAfter"),
-        modified_before=seconds_of(request, "LastModifiedTimeBefore"),
-        sort_by=columns[request.get("SortBy", "CreationTime")],  # type: ignore[arg-type]
-        descending=request.get("SortOrder", "Descending") == "Descending",
-        limit=request.get("MaxResults", 10),
-        token=request.get("NextToken", ""),
-    )
-    resources, token = state.page(query)
+    resources, token = state.page(listing_query(TUNING_JOB, request))
     summaries = [tuning_summary(TuningJob(resource)) for resource in resources]
     return {"HyperParameterTuningJobSummaries": summaries, "NextToken": token or None}
 

@@ -29,11 +29,11 @@ class MixedBatches:
 
     @property
     def own_share(self) -> float:
-        """Mean share of its own that an image has where the labels do not follow; 1 where they do."""
+        """Mean share of its first that an image has where the labels do not follow; 1 where they do."""
         return sum(self._shares) / len(self._shares) if len(self._shares) >= _LEAST else 1.0
 
     def begin(self, mixture: tuple[float, Tensor] | None) -> None:
-        """Begin a pass. mixture: share of its own that each image has, and the labels drawn, (N,); None for none."""
+        """Begin a pass. mixture: share of its first that each image has, and the labels drawn, (N,); None for none."""
         if self._mixture is not None and self._losses:
             self._shares.append(self._mixture[0] if self._losses == self._drawn == 1 else 1.0)
         self._mixture, self._losses, self._drawn = mixture, 0, 0
@@ -64,10 +64,10 @@ def own_share(images: Tensor, inputs: Tensor) -> float | None:
     shares = torch.linalg.lstsq(basis, rows, driver="gelsd").solution
     error = (basis @ shares - rows).norm(dim=0) / rows.norm(dim=0).clamp_min(1e-12)
     places = torch.arange(len(given))
-    own = shares[places, places].clone()
+    first = shares[places, places].clone()
     shares[places, places] = 0.0
     other = shares.max(dim=0).values
     rest = shares.abs().sum(dim=0) - other
-    mixed = (error < _REST) & ((own + other - 1).abs() < _EQUAL) & (rest < _EQUAL)
-    mixed &= (own > _EQUAL) & (own < 1 - _EQUAL)
-    return float(own[mixed].median()) if mixed.double().mean() >= _USUAL else None
+    mixed = (error < _REST) & ((first + other - 1).abs() < _EQUAL) & (rest < _EQUAL)
+    mixed &= (first > _EQUAL) & (first < 1 - _EQUAL)
+    return float(first[mixed].median()) if mixed.double().mean() >= _USUAL else None

@@ -8,19 +8,19 @@ Images, as a model gets them, have statistics by channel, and fingerprints. N im
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from clearsight.core.tensors import BINS, STATISTICS
 
 SAMPLE = 2048  # elements of a tensor for quantiles and histogram: 20 lie beyond q01, and sorting them is cheap
-_CHUNK = 1 << 20  # elements read together on a CPU: 4 MB stay in the cache from one kernel to the next
+_CHUNK = 1 << 19  # elements read together on a CPU: 2 MB stay in the cache from one kernel to the next
 _QUANTILES = tuple(int(name[1:]) / 100 for name in STATISTICS if name[0] == "q")
 _MOMENTS = STATISTICS.index("q01") - 1  # mean to inf: what comes after the count and before the quantiles
 
@@ -40,6 +40,18 @@ class Reading(NamedTuple):
     values: Tensor
     exact: Tensor
     by_values: bool
+
+
+class _Piece(NamedTuple):
+    """Sums of a part of a tensor. spread: of squared distances from its mean.  absolute: of the sizes of elements."""
+
+    size: int
+    total: float
+    spread: float
+    absolute: float
+    zeros: int
+    low: float
+    high: float
 
 
 class Summary(NamedTuple):
@@ -107,9 +119,12 @@ def tabulate(readings: Sequence[Reading]) -> Summary:
     exact = torch.stack([reading.exact for reading in readings])
     counts = torch.tensor([float(reading.size) for reading in readings]).to(device, non_blocking=True)
     whole = (counts - exact[:, -2:].sum(1)).clamp_min(0)  # finite elements
-    estimated = torch.cat([_moments(ordered, finite, known, whole), exact[:, -2:]], 1)
-    by_values = torch.tensor([reading.by_values for reading in readings]).to(device, non_blocking=True)
-    moments = torch.where(by_values[:, None], estimated, exact)
+    moments = exact.clone()
+    if places := [place for place, reading in enumerate(readings) if reading.by_values]:
+        width = max(1, *(len(readings[place].values) for place in places))  # behind it is padding alone
+        chosen = torch.tensor(places).to(device, non_blocking=True)
+        of_values = _moments(ordered[chosen, :width], finite[chosen, :width], known[chosen], whole[chosen])
+        moments[chosen, :-2] = of_values
     table = torch.cat([counts[:, None], moments, _quantiles(ordered, known)], 1)
     low, high = (table[:, STATISTICS.index(name)] for name in ("min", "max"))
     return Summary(table.float(), _histograms(ordered, known, low, high) * (whole / known.clamp_min(1))[:, None])
@@ -137,49 +152,77 @@ def _counted(flat: Tensor) -> Tensor:
     return counts
 
 
+class _Space(threading.local):
+    """Memory for intermediate results of one piece: beside a training, new memory costs more than what it is for."""
+
+    def __init__(self) -> None:
+        self.sizes, self.zeros = torch.empty(_CHUNK, device="cpu"), np.empty(_CHUNK, np.bool_)
+
+
+_SPACE = _Space()
+
+
 def _exact_cpu(flat: Tensor) -> Tensor:
     """Mean to inf of a flat CPU tensor."""
     counted = torch.zeros(_MOMENTS)
     if not len(flat):
         return counted
     pieces = _pieces(flat)
-    if not np.isfinite(pieces).all():
+    if any(piece is None for piece in pieces):
         counted = _counted(flat)
         flat = flat[torch.isfinite(flat)]
         if not len(flat):
             return counted
         pieces = _pieces(flat)
-    sizes, sums, spreads, absolutes, zeros, lows, highs = pieces.T
-    count, mean, low, high = sizes.sum(), sums.sum() / sizes.sum(), lows.min(), highs.max()
-    within = spreads.sum() + (sizes * (sums / sizes - mean) ** 2).sum()  # Chan et al. 1983, pairwise update
+    # Plain numbers: arrays of a few pieces would take longer to make than to compute with.
+    sizes, sums, spreads, absolutes, zeros, lows, highs = zip(*filter(None, pieces), strict=True)
+    count, low, high = len(flat), min(lows), max(highs)
+    mean = sum(sums) / count
+    # Chan et al. 1983, pairwise update.
+    offsets = [total / size - mean for size, total in zip(sizes, sums, strict=True)]
+    within = sum(spreads) + sum(size * offset * offset for size, offset in zip(sizes, offsets, strict=True))
     std = 0.0 if low == high else math.sqrt(within / count)
     l2 = math.sqrt(within + count * mean * mean)
-    counted[:-2] = torch.tensor([mean, std, low, high, absolutes.sum() / count, l2, zeros.sum() / count])
+    counted[:-2] = torch.tensor([mean, std, low, high, sum(absolutes) / count, l2, sum(zeros) / count])
     return counted
 
 
-def _pieces(flat: Tensor) -> npt.NDArray[np.float64]:
-    """(P, 7), a row as of `_piece` for each part of the tensor."""
-    return np.array([_piece(piece) for piece in torch.split(flat, _CHUNK)])
+def _pieces(flat: Tensor) -> list[_Piece | None]:
+    return [_piece(piece) for piece in torch.split(flat, _CHUNK)]
 
 
-def _piece(values: Tensor) -> list[float]:
-    """Of a piece: size, sum, squared distances from its mean, sum of sizes, zeros, min and max."""
+def _piece(values: Tensor) -> _Piece | None:
+    """Return the sums of a part of a tensor, None where it has elements that are not finite."""
     values = values.float() if values.dtype.itemsize < 4 else values
     low, high = (bound.item() for bound in torch.aminmax(values))
-    total = values.sum().item()
-    absolute = total if low >= 0 else -total if high <= 0 else values.abs().sum().item()
-    # Several times as fast in numpy as in torch.
-    zeros = 0 if low > 0 or high < 0 else int(np.count_nonzero(values.numpy() == 0))
-    mean = total / len(values)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
     if max(abs(low), abs(high)) > 1e15:  # squares and sums of such would overflow
         wide = values.double()
         total, mean, absolute = wide.sum().item(), wide.mean().item(), wide.abs().sum().item()
-        return [len(values), total, (wide - mean).square().sum().item(), absolute, zeros, low, high]
+        zeros = int((wide == 0).sum())
+        return _Piece(len(values), total, (wide - mean).square().sum().item(), absolute, zeros, low, high)
+    total = values.sum().item()
+    absolute, zeros = _sizes(values, total, low, high)
+    mean = total / len(values)
     if abs(mean) > 0.5 * (high - low):  # far from 0: squares first and the mean's off later would cancel
         values, mean = values - mean, 0.0
-    squares = torch.dot(values, values).item()
-    return [len(values), total, max(0.0, squares - len(values) * mean**2), absolute, zeros, low, high]
+    array = values.numpy()  # its products take half the time of torch's
+    spread = max(0.0, float(array.dot(array)) - len(values) * mean * mean)
+    return _Piece(len(values), total, spread, absolute, zeros, low, high)
+
+
+def _sizes(values: Tensor, total: float, low: float, high: float) -> tuple[float, int]:
+    """Return the sum of the sizes of elements, and how many are 0. total, low, high: sum, min and max of them."""
+    absolute, closest = (total, low) if low >= 0 else (-total, -high)
+    if low < 0 < high:
+        space = _SPACE.sizes[: len(values)] if values.dtype == torch.float32 else torch.empty_like(values)
+        sizes = torch.abs(values, out=space)
+        absolute, closest = sizes.sum().item(), sizes.amin().item()
+    if closest > 0:
+        return absolute, 0
+    # Several times as fast in numpy as in torch.
+    return absolute, int(np.count_nonzero(np.equal(values.numpy(), 0, out=_SPACE.zeros[: len(values)])))
 
 
 def _exact_masked(flat: Tensor) -> Tensor:

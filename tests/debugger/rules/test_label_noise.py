@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
 from clearsight.core.context import RunContext
 from clearsight.core.label_check import LabelCheck, Suspect
 from clearsight.core.tensors import Moment, PredictionRecord
+from clearsight.debugger.hook import Hook
 from clearsight.debugger.rules.label_noise import LabelNoise
+from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
 
@@ -205,3 +214,41 @@ def test_features_that_find_nothing_leave_the_verdict_to_the_predictions(checked
 def test_a_check_survives_the_file_of_the_context() -> None:
     context = with_check(40).context
     assert RunContext.from_json(context.to_json()) == context
+
+
+@pytest.fixture(scope="module")
+def thumbnails(scenes: Path) -> tuple[Tensor, Tensor]:
+    """Return 480 real photographs (N, 192) of 8 x 8 pixels in 0 to 1, and labels (N,) of six classes."""
+    pixels, labels = [], []
+    for label, folder in enumerate(sorted((scenes / "seg_train").iterdir())):
+        for file in sorted(folder.iterdir())[:80]:
+            with Image.open(file) as image:
+                pixels.append(np.asarray(image.convert("RGB").resize((8, 8), Image.Resampling.BOX)))
+                labels.append(label)
+    return torch.from_numpy(np.stack(pixels)).reshape(len(pixels), -1) / 255, torch.tensor(labels)
+
+
+def regression(pixels: Tensor, labels: Tensor, folder: Path) -> Tape:
+    """Return the run of a softmax regression on thumbnails, which gets half of the labels right."""
+    torch.manual_seed(0)
+    model, loader = nn.Linear(192, 6), DataLoader(TensorDataset(pixels, labels), batch_size=32, shuffle=True)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    hook = Hook(folder, quiet=True, rules="none").watch(model, optimizer=optimizer)
+    for _ in range(20):
+        for batch, classes in loader:
+            optimizer.zero_grad()
+            functional.cross_entropy(model(batch), classes).backward()
+            optimizer.step()
+    hook.close()
+    return SavedRun(folder).tape()
+
+
+@pytest.mark.parametrize(("noise", "said"), [(0.0, "clear"), (0.2, "found"), (0.4, "found")])
+def test_of_a_weak_network_random_labels_are_found_and_right_ones_are_not(
+    thumbnails: tuple[Tensor, Tensor], noise: float, said: str, tmp_path: Path
+) -> None:
+    pixels, labels = thumbnails
+    random = torch.Generator().manual_seed(1)
+    others = torch.randint(1, 6, labels.shape, generator=random)
+    wrong = torch.rand(labels.shape, generator=random) < noise
+    assert verdict(rule(), regression(pixels, (labels + wrong * others) % 6, tmp_path)) == said

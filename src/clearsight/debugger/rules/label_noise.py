@@ -13,15 +13,21 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.statistics import wilson
 from clearsight.core.view import Ints, PredictionTable, RunView
+from clearsight.debugger.analysis.label_spread import label_spread
 from clearsight.debugger.analysis.predictions import class_count, select_rows
 
 _BLOCK = (200, 2000)  # bounds of the images in a block, which is an epoch within them
 _SUREST = 0.3  # of a block's images
-_ABOVE_CHANCE = 0.2  # accuracy beyond the share of the largest class: the model knows something
+_SKILL = 0.2  # accuracy beyond the share of the largest class: the model knows something
 _MIN_CONFIDENCE = 0.45  # mean confidence of the surest images
 _OVERCONFIDENT = 0.2  # confidence beyond accuracy: a fault of the training, not of the labels
 _RISE, _MANY = 1.75, 4  # growth of the limit of `runner_up` with accuracy beyond chance, and with classes beyond two
 _SINGLE_BLOCK = 1.5  # limit of `runner_up` where only one block shows it
+# How even contradicted labels are (`label_spread`): of weak networks 0.3 to 0.6 over the epochs of runs with clean
+# labels, and 0.6 to 1.1 with noise of 20 and 40 %; of few images it is uncertain by its standard error.
+_EVENNESS, _UNEVEN, _ERRORS = 0.63, 0.5, 3.5
+# The same little above chance: below 0.8 in clean runs, 0.9 and more with noise of 40 %.
+_WEAK_SKILL, _WEAK_FLATNESS, _WEAK_UNEVEN, _WEAK_CLASSES = 0.08, 0.7, 0.65, 4
 _EARLY_BLOCKS, _LATER_BLOCKS = 50, 50  # blocks of a long run that are judged: keeps the time constant
 _LISTED = 20  # images in the evidence
 _NAMED = 3  # images named in a sentence
@@ -38,8 +44,10 @@ class LabelNoise(Rule):
     The rule compares blocks of an epoch's training predictions, made before the model is updated on them. The first
     block is left out, since there even a good model is sure and wrong. Classes that are confused with each other do not
     count: there the label is the runner-up, the more clearly the more the model knows. Two blocks must show it, or one
-    beyond doubt. Two classes leave no runner-up to compare, so that a larger share is needed. With mixup or cutmix
-    labels are mixed on purpose, and the rule has not enough data. SageMaker has no such rule.
+    beyond doubt. A weak model is wrong about its surest images too, but the labels that contradict it name the classes
+    that look alike; random ones name all classes alike, and this is what both kinds of models are asked for. Two
+    classes leave neither a runner-up nor another class to compare, so that a larger share is needed. With mixup or
+    cutmix labels are mixed on purpose, and the rule has not enough data. SageMaker has no such rule.
 
     In a loop that mixes the images of a batch and gives the loss the labels as they were drawn, those labels are wrong
     for the other part of each image; this is found in the first batches.
@@ -71,9 +79,8 @@ class LabelNoise(Rule):
             needed = _block_size(table) + (_BLOCK[0] if view.ended else _block_size(table))
             return [self.not_enough_data(have=len(table), want=needed)]
         blocks = [_block_figures(block, count) for block in parts]
-        noisy = [block for block in blocks if self._is_noisy(block, count)]
-        single = len(noisy) == 1 and (count == 2 or noisy[0].runner_up > _SINGLE_BLOCK)
-        if not noisy or single:
+        noisy = self._noisy(blocks, count)
+        if not noisy:
             return [self.clear(value=blocks[-1].share, threshold=self.min_share, unit="of the surest images")]
         worst = max(noisy, key=lambda block: block.share)
         smoothing = float(view.context.settings.get("label_smoothing") or 0.0)
@@ -132,18 +139,37 @@ class LabelNoise(Rule):
             confidence=0.95,
         )
 
+    def _noisy(self, blocks: Sequence[_Block], count: int) -> list[_Block]:
+        """Return the blocks that show noise, [] where it is not certain."""
+        noisy = [block for block in blocks if self._is_noisy(block, count)]
+        if count == 2:
+            return noisy if len(noisy) > 1 else []
+        skilled = [block for block in blocks if block.skill >= _SKILL]
+        if (
+            noisy
+            and (len(noisy) > 1 or noisy[0].runner_up <= _SINGLE_BLOCK)
+            and _random_labels(skilled, count, _UNEVEN)
+        ):
+            return noisy
+        # Much noise leaves a weak network little above chance, but whatever it confuses is confused at random.
+        weak = [block for block in blocks if block.skill >= _WEAK_SKILL and self._is_flat(block, _WEAK_FLATNESS)]
+        enough = count >= _WEAK_CLASSES and len(weak) > 1 and _random_labels(weak, count, _WEAK_UNEVEN)
+        return weak if enough else []
+
     def _is_noisy(self, block: _Block, count: int) -> bool:
         # A model that knows little, or few classes, has no clear runner-up.
         limit = min(self.runner_up, 1 + _RISE * (block.accuracy - block.chance) * min(1.0, (count - 2) / _MANY))
         return (
-            block.accuracy >= block.chance + _ABOVE_CHANCE
+            block.skill >= _SKILL
             and block.surest_confidence >= _MIN_CONFIDENCE
-            and block.confidence - block.accuracy <= _OVERCONFIDENT
-            and wilson(round(block.share * block.surest), block.surest).low >= self.min_share
             # Two classes leave no runner-up to compare, so the shares must be more alike.
-            and block.flatness >= (self.flatness if count > 2 else max(self.flatness, 0.7))
+            and self._is_flat(block, self.flatness if count > 2 else max(self.flatness, 0.7))
             and (count == 2 or block.runner_up <= limit)
         )
+
+    def _is_flat(self, block: _Block, flatness: float) -> bool:
+        certain = wilson(round(block.share * block.surest), block.surest).low >= self.min_share
+        return certain and block.confidence - block.accuracy <= _OVERCONFIDENT and block.flatness >= flatness
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +184,11 @@ class _Block:
     surest_confidence: float
     share: float
     runner_up: float
+
+    @property
+    def skill(self) -> float:
+        """Accuracy beyond the share of the largest class."""
+        return self.accuracy - self.chance
 
     @property
     def flatness(self) -> float:
@@ -201,6 +232,12 @@ def _block_figures(block: PredictionTable, count: int) -> _Block:
         share=float(wrong[surest].mean()),
         runner_up=float(block.true_probability[contradicted].sum() / max(others, 1e-12)),
     )
+
+
+def _random_labels(blocks: Sequence[_Block], count: int, uneven: float) -> bool:
+    """Return True where the contradicted labels name all classes alike, with certainty more evenly than `uneven`."""
+    spread = label_spread([block.table for block in blocks], count)
+    return spread.evenness >= _EVENNESS and spread.evenness - _ERRORS * spread.error >= uneven
 
 
 def _least_plausible(tables: Sequence[PredictionTable]) -> Ints:

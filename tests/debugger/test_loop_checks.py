@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,27 @@ def test_another_optimizer_than_the_watched_one_is_named(style: str, tmp_path: P
         step(model, loss, other, images, labels)
 
     assert "another optimizer steps" in warnings(run(style, tmp_path, model=model, step=step_other))[0].cause
+
+
+def test_an_optimizer_of_a_second_phase_takes_the_place_of_the_first(style: str, tmp_path: Path) -> None:
+    model = network()
+    for parameter in model[:5].parameters():
+        parameter.requires_grad = False
+    steps = count(1)
+    second: list[torch.optim.Optimizer] = []
+
+    def two_phases(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
+        if next(steps) == 20:
+            model.requires_grad_(True)
+            second.append(torch.optim.Adam(model.parameters(), lr=1e-3))
+        step(model, loss, second[0] if second else optimizer, images, labels)
+
+    hook = run(style, tmp_path, model=model, step=two_phases, optimizer=lambda model: sgd(model[5]))  # type: ignore[index]
+    assert [finding for finding in warnings(hook) if finding.rule in ("UpdateMissing", "FrozenByMistake")] == []
+    rates, tape = hook.tape.scalar("lr").values, hook.tape
+    assert rates[-1] == pytest.approx(1e-3)
+    assert tape.context.optimizer == "adam"
+    assert all(info.optimized and info.trainable for info in tape.context.parameters)
 
 
 # Batches and labels

@@ -30,7 +30,7 @@ from clearsight.debugger.capture.probe import has_closure
 from clearsight.debugger.capture.safe_hook import HookGroup
 from clearsight.debugger.capture.shared_patch import SharedPatch
 from clearsight.debugger.session import CaptureSession
-from clearsight.debugger.step_counter import StepCounter
+from clearsight.debugger.step_counter import StepCounter, Succession
 
 _BACKWARDS = SharedPatch(torch.autograd, "backward")  # which Tensor.backward calls
 _SCALINGS = SharedPatch(torch.amp.GradScaler, "scale")
@@ -70,6 +70,7 @@ class ExternalLoop:
         session.set_context(describe_model(context, inspected, list(losses.values())))
         self.guard, self._session, self._counter = session.guard, session, counter
         self._inspected, self._optimizer = inspected, optimizer
+        self._succession = Succession()
         self._sees_forward = inspected.entry is not None
         self._mode: Mode = counter.forced_mode or "train"
         self._checks = LoopChecks(inspected, self.guard, session.probe.sender, self._record_call)
@@ -219,10 +220,11 @@ class ExternalLoop:
     def _learn_of(self, optimizer: torch.optim.Optimizer) -> None:
         session, context = self._session, self._session.tape.context
         extended = with_optimized(context, self._inspected, optimizer)
-        if extended is context:
+        if self._optimizer is None and extended is context:
             return
-        if self._optimizer is not None:
-            session.set_context(extended)
+        if self._optimizer is not None and not self._succeeds(optimizer):
+            if extended is not context:
+                session.set_context(extended)
             return
         self._optimizer, self._inspected = optimizer, self._inspected.with_optimizer(optimizer)
         session.set_context(describe_optimizer(context, self._inspected))
@@ -232,17 +234,27 @@ class ExternalLoop:
         session.probe.follow(optimizer)
         self._hooks.attach(optimizer.register_step_post_hook, self._after_update)
 
+    def _succeeds(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Return True where an optimizer steps in the place of the watched one, as after a first phase of training."""
+        inspected = self._inspected.with_optimizer(optimizer)
+        return bool(inspected.trained) and self._checks.steps > 0 and self._succession.takes_over(optimizer)
+
     @guarded
     def _before_update(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
+        if optimizer is not self._optimizer:
+            return  # the one of an earlier phase
         self._in_optimizer_step = True
+        self._succession.stepped()
         self._record_call()
         self._checks.before_update(optimizer, closure=has_closure(args, kwargs))
         self._begin_step()  # where no forward pass in train mode was seen
 
     @guarded
     def _after_update(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if optimizer is not self._optimizer:
+            return
         if self._counter.open:
             self._end_step()
         self._checks.after_update(optimizer, closure=has_closure(args, kwargs))

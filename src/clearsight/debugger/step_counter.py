@@ -1,6 +1,10 @@
-"""StepCounter: step, epoch and mode of a training loop that does not report them."""
+"""StepCounter: step, epoch and mode of a training loop that does not report them; Succession: of its optimizers."""
 
 from __future__ import annotations
+
+import weakref
+
+from torch.optim import Optimizer
 
 from clearsight.core.tensors import Mode
 
@@ -50,3 +54,24 @@ class StepCounter:
         # Several evaluations without a training step between them belong to one epoch.
         is_first, self._evaluated = not self._evaluated, True
         return is_first
+
+
+class Succession:
+    """Notices that another optimizer has taken the place of the watched one.
+
+    It must step twice in a row: optimizers that take turns within a step, and those that are made anew for each
+    batch, do not.
+    """
+
+    def __init__(self) -> None:
+        self._candidate: weakref.ref[Optimizer] | None = None
+
+    def stepped(self) -> None:
+        """Note a step of the watched optimizer."""
+        self._candidate = None
+
+    def takes_over(self, optimizer: Optimizer) -> bool:
+        """Note a step of another optimizer; return True if the step before was its own too."""
+        again = self._candidate is not None and self._candidate() is optimizer
+        self._candidate = None if again else weakref.ref(optimizer)
+        return again

@@ -80,6 +80,11 @@ class LoopChecks:
         self._model = self._model.with_optimizer(optimizer)
         self.schedule = ScheduleTracker(optimizer)
 
+    @property
+    def steps(self) -> int:
+        """Steps of the followed optimizers so far."""
+        return self._counts.get("steps", 0)
+
     # Forward passes
 
     def begin_pass(self, inputs: Tensor | None = None) -> Mode:

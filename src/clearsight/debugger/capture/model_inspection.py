@@ -195,8 +195,10 @@ class InspectedModel:
         )
 
     def with_optimizer(self, optimizer: torch.optim.Optimizer) -> InspectedModel:
-        """Return the same model with another optimizer."""
-        return replace(self, optimizer=optimizer, trained=_held(self.trainable, optimizer))
+        """Return the same model with another optimizer, and with the parameters that take gradients now."""
+        # Fine-tuning often unfreezes layers where it makes its second optimizer.
+        trainable = tuple((name, p) for name, p in self.parameters if p.requires_grad)
+        return replace(self, optimizer=optimizer, trainable=trainable, trained=_held(trainable, optimizer))
 
     @property
     def sampled(self) -> tuple[nn.Parameter, ...]:

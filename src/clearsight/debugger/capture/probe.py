@@ -334,6 +334,8 @@ class Probe:
     def _before_update(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
+        if not self._is_followed(optimizer):
+            return
         self._in_optimizer_step = True
         if self.at.mode != "train":
             return
@@ -345,11 +347,17 @@ class Probe:
 
     @guarded
     def _after_update(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if not self._is_followed(optimizer):
+            return
         if self.at.mode == "train" and has_closure(args, kwargs):
             self._read_gradients(optimizer)
         if self.capture.updates is not None:
             self.capture.updates.after()
         self._in_optimizer_step = False
+
+    def _is_followed(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Return False for the optimizer of an earlier phase."""
+        return self._model is not None and self._model.optimizer is optimizer
 
     @torch.no_grad()
     def _read_gradients(self, optimizer: torch.optim.Optimizer) -> None:

@@ -36,6 +36,17 @@ def binary(labels: Tensor) -> Tensor:
     return (labels > 1).float()
 
 
+def weighted(weight: float) -> Any:
+    """Return a binary loss in which labels 1, half of all, weigh so many times as much."""
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(
+            outputs[:, 0], binary(labels), pos_weight=torch.tensor([weight])
+        )
+
+    return loss
+
+
 class OwnBinaryLoss(nn.Module):
     """A binary cross entropy as people write it themselves."""
 
@@ -376,6 +387,7 @@ def test_labels_outside_of_the_outputs_are_named_although_the_loop_ends(style: s
         ({"loss": nn.NLLLoss()}, "gets logits, where it expects log-probabilities"),
         ({"model": network(CLASSES, nn.LogSoftmax(0)), "loss": nn.NLLLoss()}, "is taken over the images of the batch"),
         ({"model": network(CLASSES, nn.Softmax(1))}, "applies the softmax again"),
+        ({"model": network(CLASSES, nn.Hardtanh(0, 1))}, "were cut off to a narrow range"),
         ({"model": network(100)}, "has 100 outputs, but"),
         ({"model": network(1), "loss": OwnBinaryLoss(), "step": with_two_classes}, "are broadcast to (N, N)"),
         ({"step": maximised}, "the loss is maximised"),
@@ -409,6 +421,17 @@ def test_a_loss_that_gets_something_else_is_named(
             (nn.Sigmoid(),),
             "applies a sigmoid to outputs of a sigmoid",
         ),
+        (
+            lambda outputs, labels: functional.binary_cross_entropy_with_logits(outputs[:, 0], binary(labels)),
+            (nn.ReLU(),),
+            "the output of a ReLU, which cannot be negative",
+        ),
+        (
+            lambda outputs, labels: functional.binary_cross_entropy_with_logits(outputs[:, 0], binary(labels)),
+            (nn.Softmax(1),),
+            "a softmax over a single output is always 1",
+        ),
+        (weighted(90.0), (), "pos_weight is 90, but"),
         (lambda outputs, labels: functional.cross_entropy(outputs, 0 * labels), (), "over a single output"),
     ],
 )
@@ -417,14 +440,41 @@ def test_a_binary_loss_that_gets_something_else_is_named(tmp_path: Path, loss: A
     assert words in first.cause
 
 
-def test_a_healthy_binary_loop_is_silent(tmp_path: Path) -> None:
-    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(outputs[:, 0], binary(labels))
+@pytest.mark.parametrize("weight", [1.0, 4.0])
+def test_a_healthy_binary_loop_is_silent(tmp_path: Path, weight: float) -> None:
+    assert roots(run("script", tmp_path, model=network(1), loss=weighted(weight))) == set()
 
-    assert roots(run("script", tmp_path, model=network(1), loss=loss)) == set()
+
+def test_logits_may_be_cut_off_far_away(tmp_path: Path) -> None:
+    assert roots(run("script", tmp_path, model=network(CLASSES, nn.Hardtanh(-50, 50)))) == set()
 
 
 # Schedules
+
+
+class StoppingCycle(lr_scheduler.OneCycleLR):
+    """A cycle that is over stays at its end, as authors guard it."""
+
+    def step(self, epoch: int | None = None) -> None:
+        if self.last_epoch < self.total_steps - 1:
+            super().step(epoch)
+
+
+class FractionalRestarts(lr_scheduler.CosineAnnealingWarmRestarts):
+    """Counts epochs and is stepped by parts of one in every batch, as its documentation shows."""
+
+    batches = 0
+
+    def step(self, epoch: float | None = None) -> None:
+        super().step(self.batches / 12)
+        self.batches += 1
+
+
+class NoisyPlateau(lr_scheduler.ReduceLROnPlateau):
+    """Gets the loss of a batch: its noise stands for it here."""
+
+    def step(self, metrics: float = 0.0, epoch: int | None = None) -> None:
+        super().step(1 + 0.1 * (self.last_epoch % 3), epoch)
 
 
 @pytest.mark.parametrize(
@@ -434,6 +484,9 @@ def test_a_healthy_binary_loop_is_silent(tmp_path: Path) -> None:
         (lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS), True, "its length is meant in epochs"),
         (lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.05, STEPS), False, "that of the run in batches"),
         (lambda optimizer: lr_scheduler.StepLR(optimizer, 2), None, "was never stepped in 3 epochs"),
+        (lambda optimizer: StoppingCycle(optimizer, 0.05, 8), True, "is over after 8 of its steps, within the first"),
+        (lambda optimizer: NoisyPlateau(optimizer, factor=0.5, patience=1), True, "the noise between batches"),
+        (lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.02), False, "returns 0.02, which is the"),
     ],
 )
 def test_a_schedule_in_the_wrong_unit_is_named(
@@ -441,6 +494,20 @@ def test_a_schedule_in_the_wrong_unit_is_named(
 ) -> None:
     found = warnings(run(style, tmp_path, schedule=schedule, per_batch=per_batch))
     assert words in next(finding.cause for finding in found if finding.rule == "ScheduleMismatch")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "per_batch"),
+    [
+        (lambda optimizer: FractionalRestarts(optimizer, 4), True),
+        (lambda optimizer: NoisyPlateau(optimizer, factor=0.5, patience=100), True),
+        (lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.9**epoch), False),
+        (lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.8), False),
+    ],
+)
+def test_other_schedules_are_clear(style: str, tmp_path: Path, schedule: Any, per_batch: bool) -> None:
+    found = warnings(run(style, tmp_path, schedule=schedule, per_batch=per_batch))
+    assert [finding for finding in found if finding.rule == "ScheduleMismatch"] == []
 
 
 def test_a_rate_of_0_is_named(style: str, tmp_path: Path) -> None:

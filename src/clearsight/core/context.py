@@ -67,6 +67,7 @@ class ScheduleInfo:
     type: name of its class, "" for none.  horizon: its own steps until it has run its course, begins again, or is at a
     tenth of its first rate; 0 for not known.  advanced: its steps while `steps` optimizer steps were made.
     mode, best: of ReduceLROnPlateau, "min" or "max" and the best value that it got; "" and None for the others.
+    base: rate that the factors of a schedule are multiplied by; 0 for not known.
     """
 
     type: str = ""
@@ -75,6 +76,7 @@ class ScheduleInfo:
     steps: int = 0
     mode: str = ""
     best: float | None = None
+    base: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +97,8 @@ class LoopInfo:
     loss_checks: how often the inputs of a loss were checked.  loss_faults: how often each fault was seen in them.
     loss_factor: factor by which the loop multiplied the mean loss of a batch before its backward, the number of images
     where it adds up their losses; 0 for not known.
-    label_smoothing, class_weights: of a cross entropy; 0 and () for none.
+    label_smoothing, class_weights: of a cross entropy; 0 and () for none.  positive_weight: of the label 1 of a binary
+    one; 0 for none.
     unstepped: backwards after the last step of the watched optimizer.
     unwatched_losses: losses with gradients that were computed without a forward pass of the watched model.
     norms, unset_norms: BatchNorms, and those whose running statistics are at the end still those of a new layer.
@@ -131,6 +134,7 @@ class LoopInfo:
     loss_factor: float = 0.0
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] = ()
+    positive_weight: float = 0.0
     unstepped: int = 0
     unwatched_losses: int = 0
     norms: int = 0

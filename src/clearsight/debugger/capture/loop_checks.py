@@ -272,6 +272,7 @@ class LoopChecks:
             loss_factor=factors[len(factors) // 2] if factors else 0.0,
             label_smoothing=self.loss.smoothing,
             class_weights=self.loss.weights,
+            positive_weight=self.loss.positive_weight,
             norms=norms if self._counts.get("backwards") else 0,
             unset_norms=unset if self._counts.get("backwards") else 0,
             hidden_weights=self.hidden.count,

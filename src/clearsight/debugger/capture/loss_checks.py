@@ -37,6 +37,7 @@ LOSS_FUNCTIONS: Mapping[str, SharedPatch] = {
 }
 _MEAN = 1  # the reduction as a number
 _SMOOTHING = 5  # place of the label smoothing among the arguments of the cross entropy
+_POSITIVE = 3  # place of the weight of the label 1 among those of the binary cross entropy
 _TRACED = frozenset({"FakeTensor", "FunctionalTensor"})  # stand for tensors while torch.compile traces a function
 _FIRST, _EVERY = 8, 64  # passes that are checked: faults of a loop are there from the start
 
@@ -47,6 +48,7 @@ _MIXED = 0.02  # a mean of labels of both classes is so far from 0 and 1
 _EQUAL = 1e-3  # relative difference up to which two losses are equal
 _MULTIPLE = 0.01  # of their size: rest up to which two tensors are multiples of each other, in half precision too
 _KEPT = 32  # factors
+_NARROW = 4.0  # width of a range that is too small for logits: exp(4) to one are the greatest odds
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class LossCall:
     """A call of a loss.
 
     name: of the class of torch.nn, "" for another module.  mean: True if it is the mean over the batch.
-    smoothing: of the labels.  weights: of the classes, (C,).
+    smoothing: of the labels.  weights: of the classes, (C,), or of the label 1 of a binary cross entropy.
     """
 
     name: str
@@ -79,6 +81,9 @@ class LossCall:
             inputs, targets = inputs[0], targets[:, :1]
         place = _KERNELS[name][2]
         reduction = args[place] if len(args) > place else kwargs.get("reduction", _MEAN)
+        if name == "BCEWithLogitsLoss":
+            weights = args[_POSITIVE] if len(args) > _POSITIVE else kwargs.get("pos_weight")
+            return cls(name, inputs, targets, value, reduction == _MEAN, weights=weights)
         if name != "CrossEntropyLoss":
             return cls(name, inputs, targets, value, reduction == _MEAN)
         smoothing = args[_SMOOTHING] if len(args) > _SMOOTHING else kwargs.get("label_smoothing", 0.0)
@@ -90,10 +95,10 @@ class LossChecks:
     """Counts checked calls, and each fault that was seen in them.
 
     Faults: "nll_on_logits", "cross_entropy_on_probabilities", "cross_entropy_on_sigmoid", "cross_entropy_on_relu",
-    "bce_on_probabilities", "one_output", "broadcast", "targets_outside" (of 0 to 1), "labels_outside" (of the
-    outputs), "shapes", "kl_div_on_probabilities", "kl_div_on_logits", "margin_on_probabilities",
-    "distance_of_probabilities" (a squared or absolute error), "class_numbers" (as values of a single output),
-    "softmax_over_batch".
+    "cross_entropy_on_clamp", "bce_on_probabilities", "bce_on_relu", "softmax_of_one", "one_output", "broadcast",
+    "targets_outside" (of 0 to 1), "labels_outside" (of the outputs), "shapes", "kl_div_on_probabilities",
+    "kl_div_on_logits", "margin_on_probabilities", "distance_of_probabilities" (a squared or absolute error),
+    "class_numbers" (as values of a single output), "softmax_over_batch".
     """
 
     def __init__(self, sender: RecordSender) -> None:
@@ -105,6 +110,7 @@ class LossChecks:
         self.output_factors: list[float] = []  # by which it multiplied the outputs of the model
         self.smoothing = 0.0
         self.weights: tuple[float, ...] = ()  # of the classes
+        self.positive_weight = 0.0  # of the label 1 of a single output
         self.mixtures = MixedBatches()
         self.busy = False  # it calls loss functions itself
 
@@ -175,12 +181,23 @@ class LossChecks:
             self.faults["cross_entropy_on_sigmoid"] += 1
         elif _made_by(call.inputs, "Relu"):
             self.faults["cross_entropy_on_relu"] += 1
+        elif _is_cut(call.inputs):
+            self.faults["cross_entropy_on_clamp"] += 1
 
     @torch.no_grad()
     def _binary(self, call: LossCall) -> None:
         targets = call.targets.detach()
-        if call.name == "BCEWithLogitsLoss" and _made_by(call.inputs, "Sigmoid"):
-            self.faults["bce_on_probabilities"] += 1
+        if call.name == "BCEWithLogitsLoss":
+            self.faults["bce_on_probabilities"] += _made_by(call.inputs, "Sigmoid")
+            self.faults["bce_on_relu"] += _made_by(call.inputs, "Relu")
+        # Over one output a softmax is always 1.
+        self.faults["softmax_of_one"] += _made_by(call.inputs, "Softmax") and call.inputs.numel() == len(call.inputs)
+        if call.weights is not None and call.weights.numel() == 1 and not self.positive_weight:
+
+            def receive_weight(arrays: Arrays) -> None:
+                self.positive_weight = float(arrays[0])
+
+            self._sender.send(receive_weight, [call.weights.detach().float().reshape(())])
 
         def receive(arrays: Arrays) -> None:
             lowest, highest = map(float, arrays[0])
@@ -325,6 +342,14 @@ def _close(first: Tensor, second: Tensor) -> bool:
 def _made_by(tensor: Tensor, operation: str) -> bool:
     """Return True if the last operation on a tensor was this one, as autograd names it ("Softmax"), or a view of it."""
     return _last_operation(tensor, operation) is not None
+
+
+def _is_cut(tensor: Tensor) -> bool:
+    """Return True if the last operation cut a tensor off to a range that is narrow for logits."""
+    node = _last_operation(tensor, "Clamp") or _last_operation(tensor, "Hardtanh")
+    bounds = [getattr(node, f"_saved_{name}", None) for name in ("min", "max", "min_val", "max_val")]
+    numbers = [float(bound) for bound in bounds if isinstance(bound, (int, float))]
+    return len(numbers) == 2 and numbers[1] - numbers[0] <= _NARROW
 
 
 def _is_over_batch(call: LossCall) -> bool:

@@ -27,6 +27,7 @@ class ScheduleTracker:
         self._type, self._horizon, self._advanced = "", 0, 0
         self._mode = ""
         self._best: float | None = None
+        self._base = 0.0
 
     def after_step(self) -> None:
         """Follow an optimizer step."""
@@ -47,6 +48,7 @@ class ScheduleTracker:
             steps=self._steps,
             mode=self._mode,
             best=self._best,
+            base=self._base,
         )
 
     def refresh(self) -> None:
@@ -66,6 +68,7 @@ class ScheduleTracker:
             scheduler = (whole or found)[0]
             self._scheduler, self._type = weakref.ref(scheduler), type(scheduler).__name__
             self._horizon = _horizon(scheduler)
+            self._base = float(optimizer.param_groups[-1].get("initial_lr", 0.0))
 
 
 def _referring(optimizer: torch.optim.Optimizer) -> list[Any]:

@@ -21,6 +21,7 @@ _RAISED = 4  # times the usual rate, above which losses that are added up matter
 _SHRUNK = 0.2  # factor of the logits: distillation, which softens them on purpose, divides by about 4
 _SMOOTHED = 0.5  # label smoothing above which the label says less than the rest
 _UNEVEN = 1.5  # largest over smallest, of weights and of images, below which weights do not matter
+_TOO_HEAVY = 10.0  # times: a rare disease may count several times as much on purpose
 _ALIKE = 0.8  # correlation of the logarithms of weights and images
 
 # Fault of LoopInfo.loss_faults: what happens, and what to do. From the surest to the mildest.
@@ -59,6 +60,18 @@ _FAULTS = {
     ),
     "cross_entropy_on_relu": (
         "cross entropy gets the outputs of a ReLU, which cannot be negative, as logits",
+        "Remove the ReLU behind the last layer.",
+    ),
+    "cross_entropy_on_clamp": (
+        "cross entropy gets outputs that were cut off to a narrow range, as logits",
+        "Give the loss the outputs themselves: outside of the range they get no gradient.",
+    ),
+    "softmax_of_one": (
+        "a softmax over a single output is always 1",
+        "Use BCEWithLogitsLoss on the output itself, or two outputs with CrossEntropyLoss.",
+    ),
+    "bce_on_relu": (
+        "the loss applies a sigmoid to the output of a ReLU, which cannot be negative",
         "Remove the ReLU behind the last layer.",
     ),
     "bce_on_probabilities": (
@@ -100,9 +113,10 @@ class LossInputMismatch(Rule):
     softmax or sigmoid applied twice, outputs (N, 1) beside labels (N,), labels outside the range, a loss below 0 that
     cannot be, a mean that is divided by the batch or the number of batches once more, a loss whose sign is turned,
     outputs for far more classes than the labels have, labels smoothed by half or more, class weights that grow with
-    the number of images, a divergence of probabilities instead of their logarithms, a squared error of probabilities,
-    and logits that are divided by a temperature. The first passes are checked, then one in 64. With Adam and its
-    kin a divided loss changes hardly anything, so that it is an information there. SageMaker has no such rule.
+    the number of images, a weight of positive labels that outweighs the negative ones, a divergence of probabilities
+    instead of their logarithms, a squared error of probabilities, and logits that are divided by a temperature or cut
+    off to a narrow range. The first passes are checked, then one in 64. With Adam and its kin a divided loss changes
+    hardly anything, so that it is an information there. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
@@ -134,6 +148,7 @@ class LossInputMismatch(Rule):
             return [self.not_enough_data(have=loop.loss_checks, of="checked losses of a watched loop")]
         fault = self._inputs(view) or self._negative(view) or self._factor(view) or self._width(view)
         fault = fault or self._divided_outputs(view) or self._smoothed(view) or self._weights(view)
+        fault = fault or self._positive_weight(view)
         return [fault or self.clear(value=0.0, threshold=self.share, unit="of the checked losses")]
 
     def _inputs(self, view: RunView) -> Finding | None:
@@ -247,6 +262,18 @@ class LossInputMismatch(Rule):
         cause += f" {weights[most]:.2g}, class {least} has {counts[least]} and {weights[least]:.2g}"
         advice = "Weight the classes by the inverse of their number of images."
         return self._finding(view, float(weights[most] / weights[least]), cause, advice, Severity.WARNING)
+
+    def _positive_weight(self, view: RunView) -> Finding | None:
+        """Return a finding on a weight of the label 1 that outweighs all images of the label 0."""
+        weight, labels = view.context.loop.positive_weight, view.predictions().labels
+        share = float((labels > 0).mean()) if len(labels) >= 2 * _PER_CLASS else 0.0
+        # Both beside equal classes and beside what would balance those that there are.
+        if not 0 < share < 1 or weight < _TOO_HEAVY or weight * share / (1 - share) < _TOO_HEAVY:
+            return None
+        cause = f"pos_weight is {weight:.3g}, but {share:.0%} of the labels that the loss gets are 1 already: "
+        cause += f"together they weigh {weight * share / (1 - share):.3g} times as much as those of the label 0"
+        advice = f"Set pos_weight to the number of labels 0 over that of the labels 1, {(1 - share) / share:.2g}."
+        return self._finding(view, weight, cause, advice, Severity.WARNING)
 
     def _finding(
         self, view: RunView, value: float, cause: str, advice: str, severity: Severity = Severity.SEVERE

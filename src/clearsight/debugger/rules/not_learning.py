@@ -20,6 +20,7 @@ _LATE = 100  # predictions at the end that are judged, at least; more than that,
 _ONE_CLASS = 0.8  # share of the largest class above which an accuracy says little
 _ENTROPY = 0.03  # of the entropy of the labels: cross entropy so far below it has learned something
 _STEPS = 60  # before them a run of unknown length is not judged while it goes on
+_SLOW_STEPS = 300  # the same for a network that has learned something: plain SGD stands still for long and goes on
 _PER_CLASS, _LEAST_SEEN = 60, 800  # training images after which features that tell nothing are no bad luck
 _PER_CLASS_SAMPLED = 15  # images of a class in a sample of features that could show the class
 _MEMORISED = 0.05  # overlap of the intervals of network and reference that is no doubt
@@ -133,7 +134,7 @@ class NotLearning(Rule):
             return [self.not_enough_data(have=0, cause=cause)]
         train, valid = references(view), references(view, "eval")
         finding = self._wrong_labels(view, progress, train, valid)
-        memorises = _memorises(progress, [*train, *valid])
+        memorises = _memorises(progress, [*train, *valid], since=steps // 2)
         if memorises:
             progress = replace(progress, improving=False)  # it gets better at single images alone
         # A cross entropy that falls towards that of a guess is no learning.
@@ -211,7 +212,8 @@ class NotLearning(Rule):
     def _little(self, view: RunView, progress: _Progress, train: list[Reference]) -> Finding | None:
         """Return a finding on a network that stays far below its reference."""
         useful = [found for found in train if found.interval.low > found.chance + _GAP]
-        if not useful or progress.improving:
+        early = not view.ended and not view.context.steps and view.done() < _SLOW_STEPS
+        if not useful or progress.improving or early:
             return None
         best = max(useful, key=lambda found: found.interval.low)
         gain, possible = progress.interval.high - progress.chance, best.interval.low - best.chance
@@ -283,8 +285,13 @@ def _progress(table: PredictionTable) -> _Progress:
     )
 
 
-def _memorises(progress: _Progress, found: list[Reference]) -> bool:
-    """Return True if no features hold the classes, although the network is better on images that it has seen."""
+def _memorises(progress: _Progress, found: list[Reference], *, since: int) -> bool:
+    """Return True if no features hold the classes, although the network is better on images that it has seen.
+
+    since: step from which features must be known: those of a beginning hold little of what is learned later.
+    """
+    if not any(one.step >= since for one in found):
+        return False
     # Where a class has few images a linear model learns less from a sample than the network from all images.
     sampled = [one for one in found if one.images >= _PER_CLASS_SAMPLED * progress.classes]
     if not sampled or len(sampled) < len(found) or any(one.learnable for one in found):

@@ -18,6 +18,10 @@ _ERRORS = 1.0  # standard error: a weak sign is enough, since the standstill its
 _PER_EPOCH = 4  # batches of an epoch from which on batches and epochs cannot be mixed up by chance
 _SAME = 0.8  # of each other: a schedule's length and the steps of a run that agree
 _CLOSE = 0.05  # of a value: the loop's own mean of it may weigh the batches otherwise
+_NEARLY_ALL, _NOTHING = 0.7, 0.005  # of the run, and of the peak rate
+_REDUCTIONS = 3  # of the rate, within a run: one or two may be meant
+_LEAST_HORIZON = 4  # steps of a schedule, below which its changes say little
+_SQUARED = 0.02  # a rate may be multiplied by a warm-up on top of it
 _ACCURATE = 0.95  # accuracy above which there is little left to learn
 
 
@@ -29,7 +33,9 @@ class ScheduleMismatch(Rule):
     A schedule that ends low after a loss that had converged, and the low end of every cosine, are clear. In an external
     loop a scheduler of torch is found too if it is stepped in every batch and is over within an epoch, if it is stepped
     once an epoch and counts batches, or if it is never stepped over two epochs, and ReduceLROnPlateau if it waits for a
-    loss to rise or an accuracy to fall. SageMaker has no such rule.
+    loss to rise or an accuracy to fall, or is stepped with the loss of every batch. So are a function of LambdaLR that
+    returns a rate in the place of a factor, and a run that has hardly any rate for most of its steps. SageMaker has no
+    such rule.
     """
 
     explains = ("LossNotDecreasing", "UnderfitCapacity", "WeightUpdateRatio", "LearningRateTooLow")
@@ -44,8 +50,8 @@ class ScheduleMismatch(Rule):
 
     def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
-        if unit := self._wrong_unit(view) or self._wrong_mode(view):
-            return [unit]
+        if mistake := self._wrong_unit(view) or self._wrong_mode(view) or self._wrong_factor(view):
+            return [mistake]
         if len(curve) < self.needs().points or not curve.has_rates:
             cause = "" if curve.has_rates or not len(curve) else "the learning rate is not known"
             return [self.not_enough_data(have=len(curve) if curve.has_rates else 0, cause=cause)]
@@ -62,7 +68,9 @@ class ScheduleMismatch(Rule):
         share = (total - sunk_at) / total
         long_enough = len(curve) - sunk_at >= max(_LEAST, 0.2 * planned) and (curve.planned or view.ended)
         sunken = low.any() and low[sunk_at:].all() and long_enough and share > self.share
-        if not sunken or not self._was_learning(view, curve, sunk_at):
+        # Nearly all of a run at nearly no rate is no plan, whatever the loss did in the few steps before.
+        lost = share > _NEARLY_ALL and float(curve.rates[sunk_at:].max(initial=0.0)) < _NOTHING * curve.peak_lr
+        if not sunken or not (self._was_learning(view, curve, sunk_at) or (lost and self._far(view, curve, sunk_at))):
             value = share if low.any() else 0.0
             return [self.clear(value=value, threshold=self.share, unit="of the run")]
         step, level = int(curve.steps[sunk_at]), float(np.median(curve.losses[sunk_at:]))
@@ -74,7 +82,7 @@ class ScheduleMismatch(Rule):
             epoch=int(view.scalar("lr").epochs[np.searchsorted(view.scalar("lr").steps, step)]),
             subject="lr",
             cause=f"the rate sank below {self.sunk:.1%} of its peak at step {step}, {share:.0%} of the run before "
-            f"its end, and the loss, which was still falling, has been at {level:.2f} since",
+            f"its end, and the loss{'' if lost else ', which was still falling,'} has been at {level:.2f} since",
             fix={"schedule": "cosine"},
             confidence=0.85,
             evidence=(
@@ -89,6 +97,11 @@ class ScheduleMismatch(Rule):
         info, per_epoch = view.context.loop.schedule, view.context.steps_per_epoch
         if not info.type or per_epoch < 2 or info.steps < 2 * _LEAST:
             return None
+        rates = view.scalar("lr")
+        lowered = rates.steps[1:][np.diff(rates.values) < 0]
+        soon = len(lowered) >= _REDUCTIONS and lowered[_REDUCTIONS - 1] - lowered[0] < _REDUCTIONS * per_epoch
+        changed = int(np.count_nonzero(np.diff(rates.values[rates.steps <= per_epoch])))
+        over = changed >= info.horizon - 2 and np.ptp(rates.values[len(rates) // 2 :]) == 0
         name, epochs, known = info.type, info.steps / per_epoch, info.horizon > 0
         each_batch, each_epoch = info.advanced >= 0.9 * info.steps, info.advanced <= epochs + 1
         if info.advanced == 0 and epochs >= 2:
@@ -98,13 +111,22 @@ class ScheduleMismatch(Rule):
             cause = f"the scheduler {name} is stepped after every batch and is over after {info.horizon} of its steps, "
             cause += f"but an epoch has {per_epoch} batches: its length is meant in epochs"
             advice = "Move scheduler.step() out of the loop over the batches, to the end of the epoch."
+        elif each_batch and info.mode and soon:
+            cause = (
+                f"{name} is stepped after every batch, and has lowered the rate {len(lowered)} times in {epochs:.0f} "
+            )
+            cause += "epochs: it takes the noise between batches for a plateau"
+            advice = "Call scheduler.step(validation loss) once after every epoch."
+        elif known and _LEAST_HORIZON <= info.horizon < per_epoch and epochs >= 2 and over:
+            cause = f"the scheduler {name} is over after {info.horizon} of its steps, within the first epoch of "
+            cause += f"{per_epoch} batches: its length is meant in epochs, or its steps are"
+            advice = "Give it the number of batches of the whole run, or step it once an epoch."
         elif each_epoch and per_epoch >= _PER_EPOCH and view.ended and _SAME < info.horizon / info.steps < 1 / _SAME:
             cause = f"the scheduler {name} is stepped once an epoch, {info.advanced} times in all, but its length of "
             cause += f"{info.horizon} steps is that of the run in batches"
             advice = "Call scheduler.step() after every batch, inside of the loop over the batches."
         else:
             return None
-        rates = view.scalar("lr")
         return self.found(
             value=info.advanced / info.steps,
             threshold=1 / per_epoch,
@@ -144,6 +166,33 @@ class ScheduleMismatch(Rule):
             confidence=0.9,
             evidence=Series.of("learning rate", rates.steps, rates.values),
         )
+
+    def _wrong_factor(self, view: RunView) -> Finding | None:
+        """Return a finding for a function of LambdaLR that returns a rate, which is multiplied by the rate again."""
+        info, rates = view.context.loop.schedule, view.scalar("lr")
+        if info.type != "LambdaLR" or not 0 < info.base < 1 or not len(rates):
+            return None
+        peak = float(np.nanmax(rates.values))
+        if abs(peak / info.base**2 - 1) > _SQUARED:
+            return None
+        return self.found(
+            value=peak,
+            threshold=info.base,
+            steps=(1, max(1, view.done())),
+            subject="lr",
+            cause=f"the function of LambdaLR returns {peak / info.base:.3g}, which is the learning rate itself: it is "
+            f"multiplied by the rate of the optimizer once more, so that the rate is {peak:.3g} at most",
+            advice="Return a factor, 1 for the rate of the optimizer.",
+            confidence=0.9,
+            evidence=Series.of("learning rate", rates.steps, rates.values),
+        )
+
+    def _far(self, view: RunView, curve: LossCurve, sunk_at: int) -> bool:
+        """Return True if there was much left to learn when the rate sank."""
+        accuracy = view.scalar("accuracy").values
+        late = accuracy[np.isfinite(accuracy)][-_LEAST:]
+        accurate = len(late) > 0 and float(late.mean()) > _ACCURATE
+        return not accurate and curve.share_of_chance(float(np.median(curve.losses[sunk_at:]))) > _TO_LEARN
 
     def _was_learning(self, view: RunView, curve: LossCurve, sunk_at: int) -> bool:
         """Return True if the loss fell until the rate sank, and had far to go."""

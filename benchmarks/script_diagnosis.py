@@ -20,6 +20,7 @@ import multiprocessing
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -156,7 +157,8 @@ def run(case: Case, work: Path) -> Score:
     folder = work / "runs" / case.key
     if (folder / "score.json").is_file():
         return Score(**json.loads((folder / "score.json").read_text(encoding="utf-8")))
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of a call that was interrupted
+    folder.mkdir(parents=True)
     (folder / "train.py").write_text(case.text, encoding="utf-8")
     places = {
         "DATA": str(work / "images" / case.images),

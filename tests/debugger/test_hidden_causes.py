@@ -249,3 +249,78 @@ def test_a_plateau_of_the_wrong_mode_is_named(tmp_path: Path) -> None:
                 schedule.step(functional.cross_entropy(model(held_out[0]), held_out[1]))
     causes = [finding.cause for finding in warnings(hook) if finding.rule == "ScheduleMismatch"]
     assert "is the worst validation loss" in causes[0]
+
+
+# Weights that start wrong, and layers that were meant to be unfrozen
+
+
+class Normed(nn.Module):
+    """Four convolutions, each with a norm, beside a shortcut from the second on."""
+
+    def __init__(self, silent: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.convolutions = nn.ModuleList(nn.Conv2d(8, 8, 3, padding=1) for _ in range(4))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in range(4))
+        self.head = nn.Linear(8, CLASSES)
+        for norm in list(self.norms)[:silent]:
+            nn.init.zeros_(norm.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.stem(images)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            maps = maps + functional.relu(norm(convolution(maps)))
+        logits: Tensor = self.head(maps.mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize(("silent", "found"), [(4, True), (2, False), (0, False)])
+def test_norms_that_multiply_by_0_are_named_unless_they_end_a_branch(tmp_path: Path, silent: int, found: bool) -> None:
+    hook = Loop(model=Normed(silent)).tutorial(tmp_path)
+    causes = [finding.cause for finding in warnings(hook) if finding.rule == "PoorWeightInitialization"]
+    assert ["scales of 4 of 4" in cause for cause in causes] == ([True] if found else [])
+
+
+def test_weights_of_one_sign_are_named(tmp_path: Path) -> None:
+    model = network()
+    for layer in (model[0], model[5]):
+        nn.init.uniform_(layer.weight)
+    assert "lie on one side of 0" in first(Loop(model=model).tutorial(tmp_path)).cause
+
+
+class Unfreezing:
+    """Trains the last layer for 12 steps, and unfreezes the others then, in a way of its own."""
+
+    def __init__(self, *, attribute: bool, renewed: bool) -> None:
+        self._attribute, self._renewed = attribute, renewed
+        self._steps, self._second = 0, None
+
+    def __call__(self, model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
+        self._steps += 1
+        if self._steps == 13:
+            if self._attribute:
+                model[0].requires_grad = True
+            else:
+                model.requires_grad_(True)
+            self._second = sgd(model) if self._renewed else None
+        step(model, loss, self._second or optimizer, images, labels)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "renewed", "words"),
+    [
+        (True, True, "requires_grad was set on 1 modules"),
+        (False, False, "were unfrozen after the training had begun"),
+        (False, True, ""),
+    ],
+)
+def test_layers_that_were_meant_to_be_unfrozen_are_named(
+    tmp_path: Path, attribute: bool, renewed: bool, words: str
+) -> None:
+    model = network()
+    model[:5].requires_grad_(False)
+    unfreezing = Unfreezing(attribute=attribute, renewed=renewed)
+    hook = Loop(model=model, optimizer=lambda model: sgd(model[5]), step=unfreezing).tutorial(tmp_path)  # type: ignore[index]
+    causes = [finding.cause for finding in warnings(hook) if finding.rule == "FrozenByMistake"]
+    assert [words in cause for cause in causes] == ([True] if words else [])

@@ -100,6 +100,8 @@ class LoopInfo:
     label_smoothing, class_weights: of a cross entropy; 0 and () for none.  positive_weight: of the label 1 of a binary
     one; 0 for none.
     unstepped: backwards after the last step of the watched optimizer.
+    unfrozen: weights that were frozen when the loop began, take gradients now, and that its optimizer does not hold.
+    attributes: modules on which requires_grad was set as an attribute, while their parameters are still frozen.
     unwatched_losses: losses with gradients that were computed without a forward pass of the watched model.
     norms, unset_norms: BatchNorms, and those whose running statistics are at the end still those of a new layer.
     hidden_weights: weights that the outputs depend on and that neither the model nor an optimizer knows.
@@ -136,6 +138,8 @@ class LoopInfo:
     class_weights: tuple[float, ...] = ()
     positive_weight: float = 0.0
     unstepped: int = 0
+    unfrozen: int = 0
+    attributes: int = 0
     unwatched_losses: int = 0
     norms: int = 0
     unset_norms: int = 0
@@ -161,7 +165,8 @@ class RunContext:
     blank_images: training images that are nearly one colour.
     label_check: the labels beside frozen features, where the run has them in a cache; None: not checked.
     cached: True if the model is the part behind cached features, so that its inputs are no images.
-    update: settings of the optimizer.  loop: what an external loop did.
+    update: settings of the optimizer.  optimizer_since: its first step, where another one was watched before; else 0.
+    loop: what an external loop did.
     """
 
     # Defaults mean "not known" and are falsy: `if context.steps` asks for both at once.
@@ -173,6 +178,7 @@ class RunContext:
     class_counts: tuple[int, ...] = ()
     model: str = ""
     optimizer: str = ""
+    optimizer_since: int = 0
     lr: float = 0.0
     loss: str = ""
     pretrained: bool | None = None

@@ -226,8 +226,9 @@ class ExternalLoop:
             if extended is not context:
                 session.set_context(extended)
             return
+        since = self._counter.done + 1 if self._optimizer is not None else 0
         self._optimizer, self._inspected = optimizer, self._inspected.with_optimizer(optimizer)
-        session.set_context(describe_optimizer(context, self._inspected))
+        session.set_context(replace(describe_optimizer(context, self._inspected), optimizer_since=since))
         self._checks.follow(optimizer)
         # This very step runs the hooks that are attached here.
         self._hooks.attach(optimizer.register_step_pre_hook, self._before_update)

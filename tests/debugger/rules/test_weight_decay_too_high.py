@@ -57,6 +57,15 @@ def test_weights_that_do_not_shrink_and_networks_that_learn_are_clear() -> None:
     assert only(rule(), run(1.0, left=0.3, loss=0.2)).verdict is Verdict.CLEAR
 
 
+def test_a_penalty_in_the_loss_shrinks_weights_that_no_decay_explains() -> None:
+    finding = only(rule(), run(0.0, left=0.3))
+    assert "shrunk to 30%" in finding.cause
+    assert "penalty that the loss adds" in finding.advice
+    assert only(rule(), run(1e-5, left=0.3)).found
+    assert only(rule(), run(0.0, left=0.3, loss=0.2)).verdict is Verdict.CLEAR
+    assert only(rule(), run(0.0, left=0.7)).verdict is Verdict.CLEAR
+
+
 def sgd(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1.0)
 

@@ -70,6 +70,7 @@ class LoopChecks:
         self._model, self._on_backward = model, on_backward
         self._counts: dict[str, int] = {}
         self._misread: dict[Mode, list[int]] = {"train": [], "eval": []}  # by the mode that they seemed to have
+        self._frozen = tuple(parameter for _, parameter in model.parameters if not parameter.requires_grad)
         self._width = 0
         self._pending = 0  # backwards since the last optimizer step
         self._has_gradient = False  # the last weight had one at a step
@@ -280,6 +281,8 @@ class LoopChecks:
             output_factor=multiples[len(multiples) // 2] if multiples else 0.0,
             own_share=self.loss.mixtures.own_share,
             averaged=self._averaged(),
+            unfrozen=sum(p.requires_grad and p.dim() > 1 and not self._model.holds(p) for p in self._frozen),
+            attributes=sum(map(_frozen_under_attribute, self._model.model.modules())) if self._frozen else 0,
             schedule=self.schedule.info(),
         )
 
@@ -298,6 +301,11 @@ class LoopChecks:
 
     def _count(self, name: str, by: int = 1) -> None:
         self._counts[name] = self._counts.get(name, 0) + int(by)
+
+
+def _frozen_under_attribute(module: nn.Module) -> bool:
+    """Return True for a module with an attribute requires_grad, which does nothing, and frozen parameters."""
+    return vars(module).get("requires_grad") is True and not any(p.requires_grad for p in module.parameters())
 
 
 def _differs(module: nn.Module) -> bool:

@@ -200,6 +200,10 @@ class InspectedModel:
         trainable = tuple((name, p) for name, p in self.parameters if p.requires_grad)
         return replace(self, optimizer=optimizer, trainable=trainable, trained=_held(trainable, optimizer))
 
+    def holds(self, parameter: nn.Parameter) -> bool:
+        """Return True if the optimizer holds a parameter, or where there is none."""
+        return self.optimizer is None or id(parameter) in _optimized(self.optimizer)
+
     @property
     def sampled(self) -> tuple[nn.Parameter, ...]:
         """Return the last trainable weight and, of a known optimizer, its first and its middle one."""

@@ -16,6 +16,7 @@ from clearsight.debugger.analysis.loss_curve import loss_curve
 from clearsight.debugger.analysis.tensors import columns, is_trained, layer_weights, select_steps, trained_weights
 
 _PASS_ALL = "Pass model.parameters() to the optimizer after the model is complete, the new last layer included."
+_RANDOM = 0.9  # share of the layers that looked random
 _UNFREEZE = "Set requires_grad of the last layer's parameters, and pass them to the optimizer."
 
 
@@ -27,7 +28,8 @@ class FrozenByMistake(Rule):
     first step, so the rule need not wait. Weights that get a gradient and never change, at a learning rate above 0 and
     over `patience` saved steps, are frozen too, whatever the optimizer says: it holds a copy of the model, or their
     group has a rate of 0. So are weights that never get a gradient while others do, and weights that the outputs
-    depend on although neither the model nor an optimizer knows them. SageMaker has no such rule.
+    depend on although neither the model nor an optimizer knows them, and weights that the loop unfreezes although its
+    optimizer does not hold them, or by an attribute that does nothing. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
@@ -35,6 +37,7 @@ class FrozenByMistake(Rule):
         *("UnchangedTensor", "AllZero", "NotLearning", "LossNotDecreasing", "UnderfitCapacity"),
         *("LearningRateTooLow", "WeightUpdateRatio", "VanishingGradient", "Confusion", "ScheduleMismatch"),
         *("StalledTraining", "Overtraining", "DeadRelu", "GradientsNotCleared", "UpdateMissing"),
+        "PoorWeightInitialization",
     )
 
     patience: int = setting(3, "saved steps over which a weight must not have changed", low=2)
@@ -49,7 +52,7 @@ class FrozenByMistake(Rule):
         # From the largest fault to the smallest: only one is reported.
         fault = self._nothing(view) or self._hidden(view)
         fault = fault or self._head(view) or self._unmoved(view) or self._cut_off(view)
-        fault = fault or self._missing_in_optimizer(view)
+        fault = fault or self._unfrozen(view) or self._missing_in_optimizer(view)
         return [fault or self.clear(value=_share(context), threshold=0)]
 
     def _nothing(self, view: RunView) -> Finding | None:
@@ -129,6 +132,8 @@ class FrozenByMistake(Rule):
     def _cut_off(self, view: RunView) -> Finding | None:
         """Return a finding for weights that never get a gradient, while others do."""
         norms = view.statistic("l2", "gradients")
+        # Weights of a second phase had no gradients in the first.
+        norms = select_steps(norms, norms.steps >= view.context.optimizer_since)
         names = [weight.name for weight in trained_weights(view.context)]
         missing = [name for name in names if f"gradient/{name}" not in norms.names]
         if len(norms) < self.patience or not missing or len(missing) == len(names):
@@ -144,6 +149,29 @@ class FrozenByMistake(Rule):
             severity=Severity.SEVERE if share > 0.5 else Severity.WARNING,
         )
 
+    def _unfrozen(self, view: RunView) -> Finding | None:
+        """Return a finding for layers that the loop meant to unfreeze."""
+        loop, count = view.context.loop, len(layer_weights(view.context))
+        if loop.attributes:
+            return self._finding(
+                view,
+                value=loop.attributes / max(1, count),
+                subject="requires_grad",
+                cause=f"requires_grad was set on {loop.attributes} modules, where it is an attribute without effect: "
+                "their parameters are still frozen",
+                advice="Call module.requires_grad_(True), before the optimizer is made.",
+            )
+        if not loop.unfrozen:
+            return None
+        return self._finding(
+            view,
+            value=loop.unfrozen / max(1, count),
+            subject="unfrozen layers",
+            cause=f"{loop.unfrozen} of {count} weights were unfrozen after the training had begun, but the optimizer "
+            "that steps does not hold them",
+            advice="Unfreeze layers before the second optimizer is made from them, and give this one to the loop.",
+        )
+
     def _missing_in_optimizer(self, view: RunView) -> Finding | None:
         context = view.context
         if not context.optimizer:
@@ -152,14 +180,16 @@ class FrozenByMistake(Rule):
         if not missing:
             return None
         others = [parameter for parameter in layer_weights(context) if not parameter.head]
-        on_purpose = not any(is_trained(parameter, context) for parameter in others)  # the last layer alone is trained
+        # Training the last layer alone is usual, but not on top of random numbers.
+        random = context.random_start is not None and context.random_start >= _RANDOM
+        on_purpose = not random and not any(is_trained(parameter, context) for parameter in others)
         return self._finding(
             view,
             value=len(missing) / len(layer_weights(context)),
             subject=missing[0].name,
             severity=Severity.INFO if on_purpose else Severity.WARNING,
             cause=f"{len(missing)} of {len(layer_weights(context))} weights take gradients, but the optimizer does not "
-            "hold them",
+            "hold them" + (", and they began as random numbers" if random else ""),
             advice="Set requires_grad to False for weights that should not change: it saves computing their gradients."
             if on_purpose
             else _PASS_ALL,

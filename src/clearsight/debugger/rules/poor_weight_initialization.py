@@ -12,7 +12,7 @@ from clearsight.core.context import ParameterInfo
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
-from clearsight.core.view import RunView
+from clearsight.core.view import RunView, StatisticTable
 from clearsight.debugger.analysis.loss_curve import loss_progress
 from clearsight.debugger.analysis.predictions import select_rows
 from clearsight.debugger.analysis.tensors import (
@@ -28,6 +28,8 @@ _MOST_LAYERS = 0.5  # of the hidden layers must start constant: single ones may,
 _HIGH_LOSS = 3.0  # times the chance-level loss: no sound start has that much
 _WIDE_LOGITS = 20.0  # between the largest and the smallest logit: the softmax gives 0 or 1 before anything was learned
 _LARGE_GAIN = 3.0  # times the size by fan-in, where the loss shows the harm too
+_ONE_SIDED = 1.0  # mean over standard deviation; 1.7 of numbers from 0 to 1, and 0.1 of usual starts
+_SILENT = 0.7  # of the norms: the last one of each branch is a third of them, or a half
 _EQUAL = 1e-5  # of the mean: range up to which a constant differs from its mean by rounding
 _TINY_GAIN = 1e-3  # times the size by fan-in
 _RANDOM = 0.9  # share of the layers that looked random
@@ -46,6 +48,8 @@ class _Start:
     hidden: Sequence[ParameterInfo]
     gains: np.ndarray  # (L,) standard deviation over that of He et al.; NaN where it is 0
     constant: np.ndarray  # (L,) True where all elements are equal
+    offsets: np.ndarray  # (L,) size of the mean over the standard deviation; NaN where that is 0
+    silent_norms: tuple[int, int]  # norms whose scales are all 0, and all of them
     loss: float  # first loss over the chance-level loss
     logit_range: float  # largest logit minus the smallest; NaN where not saved
 
@@ -59,10 +63,10 @@ class PoorWeightInitialization(Rule):
     only such a first loss with such logits counts. Tensors that healthy networks start at 0, the head or the last layer
     of a branch beside a shortcut, are left out.
 
-    Found too where weights are random that cannot be meant so: layers that are frozen, those of a run that is said to
-    be pretrained, and those of a deep network that sees fewer than `images` images in the whole run and has not
-    learned its training images at its end. Weights are random if their largest singular value is that of independent
-    numbers.
+    Found too where most weights lie on one side of 0, where most norms multiply by 0, and where weights are random
+    that cannot be meant so: layers that are frozen, those of a run that is said to be pretrained, and those of a deep
+    network that sees fewer than `images` images in the whole run and has not learned its training images at its end.
+    Weights are random if their largest singular value is that of independent numbers.
 
     SageMaker's rule of this name compares the variances of layers with each other (`threshold`), which differ by their
     fan-in alone by more than its 10 in any ResNet, and looks for gradients that lie within 0.001, as those of any
@@ -93,7 +97,13 @@ class PoorWeightInitialization(Rule):
             return [self.not_enough_data(have=0, of=f"saved weights of hidden layers in the first {self.steps} steps")]
         gain = float(finite_median(start.gains)) if len(start.hidden) else math.nan
         clear = self.clear(value=None if math.isnan(gain) else gain, threshold=self.threshold)
-        return [self._constant(view, start) or self._size(view, start, gain) or lost or clear]
+        return [
+            self._constant(view, start)
+            or self._one_sided(view, start)
+            or self._size(view, start, gain)
+            or lost
+            or clear
+        ]
 
     def _start(self, view: RunView) -> _Start | None:
         tables = [view.statistic(name, "weights") for name in ("std", "mean", "min", "max", "zero_fraction")]
@@ -110,6 +120,8 @@ class PoorWeightInitialization(Rule):
             gains=np.where(std > 0, std, np.nan) / np.array([he_std(weight) for weight in hidden]),
             # A mean of exactly 0 counts only with all elements 0: missing statistics read as 0 too.
             constant=(high - low <= _EQUAL * np.abs(mean)) & ((mean != 0) | (zeros >= 1)),
+            offsets=np.abs(mean) / np.where(std > 0, std, np.nan),
+            silent_norms=_silent_norms(view, tables[-1]),
             loss=float(loss.values[0]) / progress.chance if progress and np.isfinite(loss.values[0]) else math.nan,
             logit_range=float(ranges[0]) if ranges else math.nan,
         )
@@ -120,7 +132,8 @@ class PoorWeightInitialization(Rule):
         if context.random_start is None or context.random_start < _RANDOM:
             return None
         hidden = [weight for weight in layer_weights(context) if not weight.head]
-        frozen = [weight for weight in hidden if not is_trained(weight, context)]
+        # Those that take gradients and that the optimizer lacks were not meant to be frozen.
+        frozen = [weight for weight in hidden if not is_trained(weight, context) and not weight.trainable]
         severity, confidence = Severity.SEVERE, 0.9
         if len(hidden) >= _FROZEN_LAYERS and len(frozen) > _MOST_LAYERS * len(hidden):
             reason = f"{len(frozen)} of {len(hidden)} hidden layers are frozen"
@@ -174,6 +187,36 @@ class PoorWeightInitialization(Rule):
             evidence=_std_series(view, first.name),
         )
 
+    def _one_sided(self, view: RunView, start: _Start) -> Finding | None:
+        """Return a finding on weights of one sign, or norms that multiply by 0, in most of the layers."""
+        silent, norms = start.silent_norms
+        offset = float(finite_median(start.offsets)) if len(start.hidden) else 0.0
+        if norms >= _FROZEN_LAYERS and silent > _SILENT * norms:
+            value, threshold, subject = silent / norms, _SILENT, "norms"
+            cause = f"at step {start.step} the scales of {silent} of {norms} normalisation layers are all 0: what they "
+            cause += "return is the same for every image"
+            advice = "Initialise the scales (weight) of BatchNorm, LayerNorm and GroupNorm with 1; only the last one "
+            advice += "of a residual branch may start at 0."
+        elif offset > _ONE_SIDED and view.context.pretrained is not True:
+            value, threshold, subject = offset, _ONE_SIDED, start.hidden[int(np.nanargmax(start.offsets))].name
+            cause = (
+                f"at step {start.step} the weights of hidden layers lie on one side of 0: their mean is {offset:.2g} "
+            )
+            cause += "times their standard deviation, so that every unit gets nearly the same sum"
+            advice = "Draw weights around 0, with torch.nn.init.kaiming_normal_: uniform_ alone draws from 0 to 1."
+        else:
+            return None
+        return self.found(
+            value=value,
+            threshold=threshold,
+            steps=(start.step, max(start.step, view.done())),
+            subject=subject,
+            cause=cause,
+            fix=_pretrained_fix(view),
+            advice=advice,
+            confidence=0.95,
+        )
+
     def _size(self, view: RunView, start: _Start, gain: float) -> Finding | None:
         untrained = view.context.pretrained is not True
         # Wild logits can also come from inputs that were not normalised: then the weights are not the cause.
@@ -199,6 +242,13 @@ class PoorWeightInitialization(Rule):
             confidence=0.95 if harmed else 0.85,
             evidence=_std_series(view, start.hidden[worst].name),
         )
+
+
+def _silent_norms(view: RunView, zeros: StatisticTable) -> tuple[int, int]:
+    """Return how many norms have scales that are all 0 at the first saved step, and how many there are."""
+    names = [p.name for p in view.context.parameters if p.kind == "norm" and p.name.endswith("weight")]
+    known = [name for name in names if name in zeros.names]
+    return int((columns(zeros, known)[0] >= 1).sum()) if known else 0, len(known)
 
 
 def _std_series(view: RunView, name: str) -> Series:

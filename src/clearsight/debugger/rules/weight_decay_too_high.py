@@ -11,6 +11,8 @@ from clearsight.core.settings import setting
 from clearsight.core.view import Curve, Floats64, RunView
 from clearsight.debugger.analysis.loss_curve import loss_curve, value_at
 
+_PENALISED = 0.5  # of their size, to which no network shrinks by its gradients: healthy ones stay above 0.95
+_LITTLE = 0.1  # part of the decay in an update, below which it explains nothing
 _USUAL = {"adaptive": 0.01, "gradient": 1e-4, "": 1e-4}  # weight decay that people start from
 
 
@@ -20,7 +22,8 @@ class WeightDecayTooHigh(Rule):
     The part of the decay is its term beside the gradient (weight decay x weights, where it passes through the
     gradient), or the rate x weight decay beside the measured update (AdamW); `share` of the saved steps must be above
     a half. In healthy training both come into balance far below that (Van Laarhoven 2017, "L2 regularization versus
-    batch and weight normalization"). The weights must have lost `shrunk` of their size. SageMaker has no such rule.
+    batch and weight normalization"). The weights must have lost `shrunk` of their size. Weights that lose half of it
+    without such a decay have a penalty in the loss, which is found too. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
@@ -31,7 +34,7 @@ class WeightDecayTooHigh(Rule):
     )
 
     share: float = setting(0.5, "share of the saved steps in which the decay outweighs the gradient", above=0, below=1)
-    shrunk: float = setting(0.2, "part of their size that the weights have lost", above=0, below=1)
+    shrunk: float = setting(0.1, "part of their size that the weights have lost", above=0, below=1)
     points: int = setting(4, "saved steps that are needed", low=2)
 
     def needs(self) -> Needs:
@@ -41,14 +44,16 @@ class WeightDecayTooHigh(Rule):
         decay, norms = view.context.update.weight_decay, _norms(view)
         if len(norms) < self.points:
             return [self.not_enough_data(have=len(norms))]
+        left, learned = float(norms.values[-1] / max(norms.values[0], 1e-30)), loss_curve(view).has_learned
+        parts = _parts(view, norms) if decay else np.zeros(len(norms))
+        usable = parts[np.isfinite(parts)]
+        if left < _PENALISED and not learned and float(usable.max(initial=0.0)) < _LITTLE:
+            return [self._penalty(view, norms, left)]
         if not decay:
             return [self.clear(value=0.0, threshold=self.share, cause="there is no weight decay")]
-        parts = _parts(view, norms)
-        usable = parts[np.isfinite(parts)]
         if len(usable) < self.points:
             return [self.not_enough_data(have=len(usable))]
-        share, left = float((usable > 0.5).mean()), float(norms.values[-1] / max(norms.values[0], 1e-30))
-        learned = loss_curve(view).has_learned
+        share = float((usable > 0.5).mean())
         if share < self.share or left > 1 - self.shrunk or learned:
             return [self.clear(value=share, threshold=self.share, unit="of the saved steps")]
         usual = _USUAL[optimizer_family(view.context.optimizer)]
@@ -67,6 +72,22 @@ class WeightDecayTooHigh(Rule):
                 evidence=Series.of("size of the weights", norms.steps, norms.values),
             )
         ]
+
+    def _penalty(self, view: RunView, norms: Curve, left: float) -> Finding:
+        """Return the finding on weights that shrink although the optimizer does not decay them."""
+        return self.found(
+            value=1 - left,
+            threshold=1 - _PENALISED,
+            unit="of the size of the weights",
+            steps=(int(norms.steps[0]), view.done()),
+            subject="weights",
+            cause=f"the weights have shrunk to {left:.0%} of their size, and the weight decay of the optimizer "
+            f"({view.context.update.weight_decay:g}) has no part in it: the loss or the loop makes them smaller",
+            advice="Lower the factor of the penalty that the loss adds for the size of the weights, or leave it out "
+            "and use the optimizer's weight decay.",
+            confidence=0.85,
+            evidence=Series.of("size of the weights", norms.steps, norms.values),
+        )
 
 
 def _norms(view: RunView) -> Curve:

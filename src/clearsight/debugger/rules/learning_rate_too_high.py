@@ -72,7 +72,9 @@ class LearningRateTooHigh(Rule):
         if curve.first < 0:  # an objective that is made larger, say: chance level is no measure of it
             return [self.clear(cause="the loss is negative from the first step on, which no learning rate explains")]
         ratio = view.scalar("update_ratio")
-        usable = np.isfinite(ratio.values) & (ratio.steps >= _FIRST_SIZED)
+        # At such a rate the first update is no small beginning: it has replaced the weights already.
+        extreme = curve.peak_lr > _EXTREME * highest_usual_rate(view.context.optimizer)
+        usable = np.isfinite(ratio.values) & (ratio.steps >= (1 if extreme else _FIRST_SIZED))
         sizes, sized = ratio.values[usable], ratio.steps[usable]
         # The surest sign first: only one is reported.
         sign = (

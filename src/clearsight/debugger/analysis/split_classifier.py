@@ -77,7 +77,7 @@ def explained_difference(train: Thumbnails, valid: Thumbnails, ends: Ends | None
         return None
     shares = {words: told_apart(x, changed) for words, changed in _changes(y, ends)}
     # Of changes that are as good the first: images that are mirrored at random are rotated where they are upside down.
-    lowest = min(shares.values())
+    lowest = max(0.5, min(shares.values()))  # below a half is chance
     best = next(words for words, share in shares.items() if share <= lowest + _AS_GOOD)
     if told - shares[best] >= fall and shares[best] <= max(_SAME, 0.5 + _LEFT * (told - 0.5)):
         return Explanation(told, shares[best], best)

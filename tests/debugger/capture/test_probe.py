@@ -14,7 +14,7 @@ from clearsight.core.tensors import STATISTICS, PredictionRecord, RawTensor, Sav
 from tests.debugger.capture.probing import of_kind, probe_of, train
 from tests.debugger.networks import batches, hooks_on, network, same_state, sgd
 
-SAMPLED = {"input_hashes", "image_statistics", "features"}  # read at steps of their own
+SAMPLED = {"input_hashes", "image_statistics", "features", "thumbnails"}  # read at steps of their own
 
 
 def test_a_snapshot_has_every_tensor_in_the_order_of_the_model() -> None:

@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from clearsight.core.tensors import Moment, RawTensor, SavedRecord
 from clearsight.debugger.capture.model_inspection import InspectedModel
-from clearsight.debugger.capture.samples import FeatureSampler, ImageSampler, image_statistics, last_layer, sketched
+from clearsight.debugger.capture.samples import (
+    FeatureSampler,
+    ImageSampler,
+    ThumbnailSampler,
+    image_statistics,
+    last_layer,
+    sketched,
+)
 from clearsight.debugger.capture.transfer import RecordSender
 from tests.debugger.capture.probing import of_kind, probe_of
 from tests.debugger.networks import batches, network, sgd
@@ -149,3 +156,79 @@ def test_the_probe_saves_what_the_last_layer_gets() -> None:
     torch.testing.assert_close(recomputed.detach(), logits.detach())
     assert rows[:, -2].tolist() == labels.tolist()
     assert rows[:, -1].tolist() == logits.argmax(1).tolist()
+
+
+# Thumbnails
+
+
+def thumbnail_sampler() -> tuple[ThumbnailSampler, list[SavedRecord]]:
+    records: list[SavedRecord] = []
+    return ThumbnailSampler(RecordSender(records.append)), records
+
+
+def numbered(start: int, count: int) -> Tensor:
+    """Return images (N, 1, 24, 24) whose pixels are their number."""
+    return torch.arange(start, start + count, dtype=torch.float32).view(-1, 1, 1, 1).expand(count, 1, 24, 24)
+
+
+def evaluate(sampler: ThumbnailSampler, size: int, *, batch: int = 64, together: bool = False) -> None:
+    """Evaluate images of numbers 0, 1, ... whose label is their number; `together` tells all labels at the end."""
+    for start in range(0, size, batch):
+        images = numbered(start, min(batch, size - start))
+        sampler.begin(Moment("eval", start // batch + 1, 1, 10), images)
+        if not together:
+            sampler.add("eval", images[:, 0, 0, 0].long(), images[:, 0, 0, 0].long())
+    if together:
+        sampler.add("eval", torch.arange(size), torch.arange(size))
+
+
+def test_thumbnails_of_the_first_training_images_are_saved_once() -> None:
+    sampler, records = thumbnail_sampler()
+    for step in range(1, 30):
+        sampler.begin(Moment("train", step, 1, step), numbered(32 * step, 32))
+        sampler.add("train", torch.arange(32), torch.arange(32))
+    sampler.finish()
+    assert saved(records) == [("train", 8, 256)]
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("size", "batch"), [(100, 64), (160, 32), (5000, 64), (3001, 7), (700, 1000)])
+def test_an_evaluation_is_seen_evenly_and_every_image_beside_its_label(size: int, batch: int, together: bool) -> None:
+    sampler, records = thumbnail_sampler()
+    evaluate(sampler, size, batch=batch, together=together)
+    sampler.end_phase("eval")
+    rows = torch.from_numpy(of_kind(records, RawTensor)[0].value)
+    assert rows.shape == (len(rows), 144 + 2)
+    assert min(size, 128) <= len(rows) <= 256
+    assert rows[:, 0].tolist() == rows[:, -2].tolist()
+    assert len(set(rows[:, 0].diff().tolist())) == 1  # one in so many
+    assert rows[-1, 0] >= 0.98 * size - 1 - size / len(rows)
+
+
+def test_a_trial_of_a_few_batches_is_not_taken_for_the_first_evaluation() -> None:
+    sampler, records = thumbnail_sampler()
+    for size in (20, 300, 300):
+        evaluate(sampler, size)
+        sampler.end_phase("eval")
+    sampler.finish()
+    assert [rows for *_, rows in saved(records)] == [20, 150]
+
+
+def test_images_without_labels_are_kept_and_their_labels_are_nan() -> None:
+    sampler, records = thumbnail_sampler()
+    sampler.begin(Moment("train", 1, 1, 1), numbered(0, 8))
+    sampler.begin(Moment("train", 2, 1, 2), numbered(8, 8))
+    sampler.add("train", torch.arange(8), torch.arange(8))
+    sampler.begin(Moment("predict", 1, 1, 2), numbered(16, 8))
+    sampler.finish()
+    rows = torch.from_numpy(of_kind(records, RawTensor)[0].value)
+    assert torch.isnan(rows[:, -2]).tolist() == 8 * [True] + 8 * [False]
+
+
+def test_what_is_finished_before_anything_was_seen_begins_all_the_same() -> None:
+    sampler, records = thumbnail_sampler()
+    sampler.finish()  # as a probe does before it is attached
+    sampler.begin(Moment("train", 1, 1, 1), numbered(0, 8))
+    sampler.begin(Moment("train", 2, 1, 2), torch.zeros(8, 3, 9, 9))  # of another kind: left out
+    sampler.finish()
+    assert saved(records) == [("train", 1, 8)]

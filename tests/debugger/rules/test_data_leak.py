@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from clearsight.core.context import LayerInfo, RunContext
 from clearsight.core.tensors import Moment, RawTensor
@@ -11,6 +13,7 @@ from clearsight.debugger.rules.data_leak import DataLeak
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import findings, only, verdict
 from clearsight.testing.tapes import falling, noisy, tape
+from tests.debugger.scenes import mirrored, scenes, shifted, thumbnail_record
 
 TRAIN, VALID, BATCH = 160, 64, 16
 CLASSES = tuple("abcdefghij")
@@ -146,3 +149,45 @@ def test_says_what_is_missing() -> None:
     assert missing.points is not None
     assert missing.points.have == 0
     assert "neither the dataset nor the inputs" in missing.cause
+
+
+# Training images that augmentation has changed
+
+
+def augmented(valid: Tensor, *, per_epoch: int = 520, ended: bool = True) -> Tape:
+    """Return a run that trains on scenes, mirrored and moved, and evaluates `valid`; no input comes twice."""
+    images, labels = scenes(256, seed=1)
+    draw, saved = np.random.default_rng(0), Tape(RunContext(), ended=ended)
+    for epoch in (1, 2):
+        hashes = draw.integers(0, 2**62, per_epoch)
+        saved.add(RawTensor(Moment("train", 8 * epoch, epoch, 8 * epoch), "input_hashes", "inputs", hashes))
+    saved.add(thumbnail_record(mirrored(shifted(images, most=2)), labels, "train", 8))
+    hashes = draw.integers(0, 2**62, len(valid))
+    saved.add(RawTensor(Moment("eval", 1, 1, 8), "input_hashes", "inputs", hashes))
+    saved.add(thumbnail_record(valid, torch.zeros(len(valid), dtype=torch.int64), "eval", 8))
+    return saved
+
+
+def test_training_images_are_found_in_validation_behind_augmentation() -> None:
+    images, _ = scenes(256, seed=1)
+    others, _ = scenes(100, seed=2)
+    order = torch.randperm(200, generator=torch.Generator().manual_seed(0))
+    found = only(rule(), augmented(torch.cat([images[:100], others])[order]))
+    assert found.severity == "severe"
+    assert "are nearly those of 256 training images" in found.cause
+
+
+def test_other_images_behind_augmentation_are_no_leak() -> None:
+    assert verdict(rule(), augmented(scenes(200, seed=2)[0])) != "found"
+
+
+def test_an_evaluation_of_the_training_split_before_that_of_validation_is_no_leak() -> None:
+    both = torch.cat([scenes(256, seed=1)[0][:128], scenes(128, seed=2)[0]])
+    assert verdict(rule(), augmented(both)) != "found"
+    assert verdict(rule(), augmented(both[torch.randperm(256)], per_epoch=200)) != "found"
+
+
+def test_an_evaluation_of_training_images_alone_is_one_only_at_the_end() -> None:
+    images, _ = scenes(256, seed=1)
+    assert verdict(rule(), augmented(images, per_epoch=256, ended=False)) != "found"
+    assert verdict(rule(), augmented(images, per_epoch=256)) == "found"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from clearsight.debugger.rules.label_noise import LabelNoise
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
+from clearsight.testing.tapes import prediction_record
+from tests.debugger.scenes import scenes, thumbnail_record
 
 IMAGES, BATCH = 480, 16
 
@@ -252,3 +255,37 @@ def test_of_a_weak_network_random_labels_are_found_and_right_ones_are_not(
     others = torch.randint(1, 6, labels.shape, generator=random)
     wrong = torch.rand(labels.shape, generator=random) < noise
     assert verdict(rule(), regression(pixels, (labels + wrong * others) % 6, tmp_path)) == said
+
+
+# Labels that have nothing to do with their images
+
+
+def unrelated(*, shuffled: bool = True, learned: bool = False, misread: bool = False) -> Tape:
+    """Return a run on scenes. shuffled: labels in random order.  learned: predicted in the first epoch."""
+    draw, facts = np.random.default_rng(0), RunContext(classes=tuple("abcd"))
+    saved = Tape(replace(facts, loop=replace(facts.loop, misread=(1,) if misread else ())), ended=True)
+    (images, labels), valid = scenes(256, seed=1), scenes(160, seed=2)
+    order = torch.randperm(256, generator=torch.Generator().manual_seed(7)) if shuffled else torch.arange(256)
+    saved.add(thumbnail_record(images, labels[order], "train", 8))
+    for step in range(1, 31):
+        given = draw.integers(0, 4, 32)
+        predicted = given if learned and step % 2 else draw.integers(0, 4, 32)
+        saved.add(prediction_record(given, predicted, step=step, epoch=(step + 9) // 10))
+    saved.add(thumbnail_record(*valid, "eval", 10))
+    return saved
+
+
+def test_labels_in_random_order_are_found() -> None:
+    found = only(rule(), unrelated())
+    assert found.severity == "severe"
+    assert found.cause.startswith("the labels of training have nothing to do with their images")
+    assert "256 training images" in found.cause
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [unrelated(shuffled=False), unrelated(learned=True), unrelated(misread=True)],
+    ids=["related", "learned", "modes-misread"],
+)
+def test_labels_are_not_called_random_where_anything_says_otherwise(saved: Tape) -> None:
+    assert verdict(rule(), saved) != "found"

@@ -39,6 +39,14 @@ def features(step: int, signal: float, *, mode: Any = "train", images: int = 240
     )
 
 
+def as_thumbnails(saved: RawTensor) -> RawTensor:
+    """Return features as images of 12 x 12 pixels, a feature to every square of 2 x 2 as long as there are some."""
+    values = np.zeros((len(saved.value), 36), np.float32)
+    values[:, :CLASSES] = saved.value[:, :CLASSES]
+    pixels = values.reshape(-1, 6, 6).repeat(2, axis=1).repeat(2, axis=2).reshape(len(values), -1)
+    return replace(saved, name="thumbnails", value=np.c_[pixels, saved.value[:, -2:]])
+
+
 def run(
     accuracy: Any, *, train: float | None = 1.0, valid: float | None = None, known: RunContext | None = None
 ) -> Tape:
@@ -101,7 +109,7 @@ def test_clear_when_it_learns(accuracy: Any) -> None:
 @pytest.mark.parametrize(("accuracy", "is_found"), [(0.35, True), (0.9, False)])
 def test_a_network_that_ends_below_a_linear_model_on_pixels_is_found(accuracy: float, is_found: bool) -> None:
     saved = run(accuracy, train=None)
-    saved.add(replace(features(8, 1.0), name="thumbnails"))
+    saved.add(as_thumbnails(features(8, 1.0)))
     assert (only(rule(), saved).verdict is Verdict.FOUND) is is_found
 
 

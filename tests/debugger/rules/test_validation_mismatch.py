@@ -19,6 +19,7 @@ from clearsight.debugger.rules.validation_mismatch import ValidationMismatch
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import prediction_record
 from tests.debugger.rules.runs import facts, only
+from tests.debugger.scenes import mirrored, scenes, thumbnail_record
 from tests.debugger.two_lines import Loop, Split, mlp, small_cnn, warnings_of
 
 STEPS, CLASSES = 60, 10
@@ -179,6 +180,49 @@ def test_few_images_are_not_enough() -> None:
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     assert finding.points is not None
     assert finding.points.have == 2
+
+
+# One split grey; fixed changes of all images of a split
+
+
+def grey(images: Tensor, share: float = 1.0) -> Tensor:
+    """Return photographs of which the first ones are grey, each channel normalised by figures of its own."""
+    count = round(share * len(images))
+    flat = images[:count].mean(1, keepdim=True) * torch.tensor([1.0, 1.1, 0.9]).view(1, 3, 1, 1)
+    return torch.cat([flat + torch.tensor([0.3, 0.0, -0.3]).view(1, 3, 1, 1), images[count:]])
+
+
+def test_training_in_grey_and_validation_in_colour_are_found_and_the_reverse() -> None:
+    first, second = photographs(seed=1), photographs(seed=2)
+    found = only(rule(), run(second, train=grey(first)))
+    assert (found.subject, found.severity) == ("training images", Severity.SEVERE)
+    assert "100% of the training images are grey" in found.cause
+    assert only(rule(), run(grey(second), train=first)).subject == "validation images"
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_some_grey_images_in_training_are_augmentation(share: float) -> None:
+    assert only(rule(), run(photographs(seed=2), train=grey(photographs(seed=1), share))).verdict is Verdict.CLEAR
+
+
+def test_grey_images_on_both_sides_are_clear() -> None:
+    saved = run(grey(photographs(seed=2)), train=grey(photographs(seed=1)))
+    assert only(rule(), saved).verdict is Verdict.CLEAR
+
+
+def with_thumbnails(train: Tensor, train_labels: Tensor, valid: Tensor, valid_labels: Tensor) -> Tape:
+    saved = control()
+    saved.add(thumbnail_record(train, train_labels, "train", 8))
+    saved.add(thumbnail_record(valid, valid_labels, "eval", STEPS))
+    return saved
+
+
+def test_training_images_that_are_upside_down_are_found() -> None:
+    (images, labels), valid = scenes(256, seed=1), scenes(160, seed=2)
+    found = only(rule(), with_thumbnails(images.flip(2), labels, *valid))
+    assert "turned upside down" in found.cause
+    assert found.severity is Severity.SEVERE
+    assert only(rule(), with_thumbnails(mirrored(images), labels, *valid)).verdict is Verdict.CLEAR
 
 
 # Loops as people write them, with the README's two lines

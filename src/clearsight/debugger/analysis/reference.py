@@ -14,9 +14,10 @@ import numpy.typing as npt
 from clearsight.core.statistics import Interval, wilson
 from clearsight.core.tensors import Mode
 from clearsight.core.view import Floats64, Ints, RunView
+from clearsight.debugger.analysis.thumbnails import first_thumbnails
 
 _FEATURES = "features"  # saved tensor: rows of features, label and prediction
-_THUMBNAILS = "thumbnails"  # saved tensor: rows of pixels, label and prediction
+_COARSE = 6  # pixels of a side of the thumbnails that a linear model gets
 _FOLDS = 4
 _RIDGES = (0.1, 1.0, 10.0)  # penalties, times the number of features; the best of the training folds is taken
 _LEAST = 40  # images: with fewer every interval is too wide to say anything
@@ -65,8 +66,12 @@ def references(view: RunView, mode: Mode = "train") -> list[Reference]:
 
 def pixel_reference(view: RunView) -> Reference | None:
     """Return the reference on thumbnails of the first training images, which no network has seen before."""
-    saved = view.raw(_THUMBNAILS)
-    return reference(saved[0][0].train_step, saved[0][1]) if saved and saved[0][1].ndim == 2 else None
+    saved = first_thumbnails(view, "train")
+    if saved is None:
+        return None
+    # Coarser than they are saved: a linear model of a few hundred images has no use for more pixels.
+    pixels = saved.coarse(_COARSE)
+    return reference(saved.step, np.column_stack([pixels.reshape(len(pixels), -1), saved.labels, saved.predictions]))
 
 
 def reference(step: int, rows: npt.NDArray[Any]) -> Reference | None:
@@ -91,20 +96,28 @@ def cross_validated(features: Floats64, labels: Ints) -> Ints:
 
     features: (N, D).  labels: (N,) in [0, C). The folds hold the classes in equal shares, without any random draw.
     """
+    return np.asarray(cross_validated_scores(features, labels).argmax(axis=1))
+
+
+def cross_validated_scores(features: Floats64, labels: Ints) -> Floats64:
+    """Return the scores (N, C) that `cross_validated` predicts by."""
     # Places within the class, in turn: every fold gets every class.
     order = np.argsort(labels, kind="stable")
     folds = np.empty(len(labels), np.int64)
     folds[order] = np.arange(len(labels)) % _FOLDS
-    predictions = np.zeros(len(labels), np.int64)
     targets = np.eye(int(labels.max()) + 1)[labels]
+    scores = np.zeros_like(targets)
     for fold in range(_FOLDS):
         test = folds == fold
-        predictions[test] = _ridge(features[~test], targets[~test], features[test]).argmax(axis=1)
-    return predictions
+        scores[test] = ridge(features[~test], targets[~test], features[test])
+    return scores
 
 
-def _ridge(train: Floats64, targets: Floats64, test: Floats64) -> Floats64:
-    """Return scores (M, C); the penalty is the one of the least leave-one-out error on the training images."""
+def ridge(train: Floats64, targets: Floats64, test: Floats64) -> Floats64:
+    """Return scores (M, C) for test (M, D) of ridge regression from train (N, D) to targets (N, C).
+
+    The penalty is the one of the least leave-one-out error on the training images.
+    """
     centre, scale = train.mean(axis=0), train.std(axis=0)
     scale = np.where(scale > 1e-6 * max(float(scale.max(initial=0.0)), 1e-30), scale, np.inf)  # constant: no influence
     train, test, level = (train - centre) / scale, (test - centre) / scale, targets.mean(axis=0)

@@ -17,6 +17,7 @@ from clearsight.debugger.analysis.pixel_ends import Ends, likely_ends
 _SAVED = "image_statistics"  # rows of means, standard deviations, correlations, sharpness, height and width
 _CHANNELS = {channels + channels + channels * (channels - 1) // 2 + 3: channels for channels in range(1, 5)}  # by width
 _SURE = 3.0  # standard errors
+_GREY = 0.999  # correlation of channels that are equal but for what they were normalised by
 _ORDER_FIT = 3.0  # times that another order of the channels must fit better than the given one
 _ORDER_EFFECT = 0.05  # difference of means (in standard deviations) or of correlations that an order must explain
 
@@ -41,6 +42,13 @@ class SampledImages:
     def spread(self) -> Floats64:
         """Return the standard deviation of all pixels of each channel, (C,)."""
         return np.asarray(np.sqrt(np.square(self.stds).mean(axis=0) + self.means.var(axis=0)))
+
+    @property
+    def grey_share(self) -> float:
+        """Return the share of images whose channels all say the same; 0 for images of one channel."""
+        if not self.correlations.shape[1]:
+            return 0.0
+        return float((self.correlations > _GREY).all(axis=1).mean())
 
     def scaled(self, black: Floats64, white: Floats64) -> SampledImages:
         """Return the images with black at 0 and white at 1. black, white: (C,) or (1,) values of both here."""

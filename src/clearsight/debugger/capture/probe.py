@@ -117,6 +117,7 @@ class Probe:
         self._in_optimizer_step = False
         self.guard.run(self._send_snapshot)
         self.guard.run(self._features.finish)
+        self.guard.run(self._images.thumbnails.finish)
         self.capture = StepCapture(self.capture.at)
         self.guard.run(self.sender.deliver, wait=True)
         self._model = None
@@ -133,6 +134,7 @@ class Probe:
     def begin_step(self, step: int, epoch: int) -> None:
         """Prepare for the forward passes of optimizer step `step`, from 1."""
         self._features.end_phase("eval")
+        self._images.thumbnails.end_phase("eval")
         self._begin(Moment("train", step, epoch, step))
         builder, model = self.capture.builder, self._model
         if builder is None or model is None:
@@ -176,6 +178,7 @@ class Probe:
         capture.evidence.predictions = batch
         self.sender.predictions(capture.at, batch.columns())
         self._features.add(capture.at, batch.labels, batch.predictions)
+        self._images.thumbnails.add(capture.at.mode, batch.labels, batch.predictions)
         if capture.at.mode == "train":
             self._compare_modes(batch)
         if (builder := capture.builder) is None:
@@ -264,7 +267,8 @@ class Probe:
             self.capture.evidence.forwards = [*forwards[1 - _LAST_FORWARDS :], ForwardPass.of(args, kwargs)]
         inputs = list(tensors_in((args, kwargs)))
         images = inputs[0] if inputs and are_images(inputs[0]) else None
-        self._features.begin(images)
+        self._features.begin()
+        self._images.thumbnails.begin(self.at, images)
         if images is not None and self.at.epoch <= _FINGERPRINTED:
             self.sender.tensor(self.at, "inputs", "input_hashes", fingerprints(images))
         builder = self.capture.builder

@@ -1,4 +1,4 @@
-"""Samples of what the model gets and computes: statistics of single images, and the features before its last layer.
+"""Samples of what the model gets and computes: statistics and thumbnails of images, and features before the last layer.
 
 Rules compare training with validation by them, and ask how well a linear model on the features would do.
 N images of a batch, C channels, D features.
@@ -20,7 +20,7 @@ from clearsight.debugger.capture.transfer import RecordSender
 
 IMAGE_STATISTICS = "image_statistics"  # name of the saved tensor, one row per sampled image
 FEATURES = "features"  # name of the saved tensor, one row per sampled image
-THUMBNAILS = "thumbnails"  # name of the saved tensor, one row per image of the first training steps
+THUMBNAILS = "thumbnails"  # name of the saved tensor, one row per image of the first steps and evaluations
 
 _BATCHES = 64  # of a mode whose images are read: enough for a mean, and a bound on the cost
 _FIRST_STEPS = 8  # training steps that are always read; later ones where statistics are due
@@ -31,13 +31,15 @@ _IMAGES, _FIRST_IMAGES, _FIRST_BATCHES = 8, 32, 8
 _ROWS = 256  # feature vectors of a sample: enough for a cross-validated linear model, and 256 KB
 _BATCH_ROWS = 64  # of a batch: several batches make a sample
 _WIDTH = 256  # features of a saved vector; longer ones are sketched
-_SIDE = 8  # pixels of a thumbnail
+_SIDE = 12  # pixels of a thumbnail: a quarter of it has 6, and a shift by an eighth of the image is seen
+_EVALUATIONS, _ENOUGH = 3, 128  # evaluations that are sampled until one had so many images: the first may be a trial
 
 
 class ImageSampler:
-    """Sends statistics of a few images of the first batches of each mode."""
+    """Sends statistics of a few images of the first batches of each mode, and through `thumbnails` what they show."""
 
     def __init__(self, sender: RecordSender) -> None:
+        self.thumbnails = ThumbnailSampler(sender)
         self._sender, self._count = sender, dict[Mode, int]()
 
     def read(self, at: Moment, images: Tensor, *, due: bool) -> None:
@@ -88,14 +90,12 @@ class FeatureSampler:
 
     They are saved at the beginning of the training, whenever it has become twice as long, and at its end. A saved row
     holds up to 256 features, the label and the prediction. Until it is saved a vector is a reference to what the model
-    computed: nothing is copied in a step. Thumbnails of the first 256 training images are saved in the same form, once.
+    computed: nothing is copied in a step.
     """
 
     def __init__(self, sender: RecordSender) -> None:
         self._sender = sender
         self._features: Tensor | None = None  # of the forward pass under way
-        self._images: Tensor | None = None
-        self._thumbnails: list[Tensor] | None = []  # None once they are saved
         self._windows: dict[Mode, _Window] = {"train": _Window(), "eval": _Window()}
         self._saved_step: dict[Mode, int] = {}
 
@@ -103,15 +103,13 @@ class FeatureSampler:
         """Receive the input of the last layer, (N, D), (N, ..., D) of a linear layer or (N, D, H, W)."""
         self._features = features.detach()
 
-    def begin(self, images: Tensor | None) -> None:
-        """Begin a forward pass of images (N, C, H, W); forget one whose labels never came."""
+    def begin(self) -> None:
+        """Begin a forward pass; forget one whose labels never came."""
         self._features = None
-        self._images = images if self._thumbnails is not None else None
 
     def add(self, at: Moment, labels: Tensor, predictions: Tensor) -> None:
         """Add the features of the forward pass under way with labels and predictions, (N,) int64 each."""
         features, self._features = self._features, None
-        self._add_thumbnails(at, labels, predictions)
         if features is None or len(features) != len(labels) or at.mode not in self._windows:
             return
         window = self._windows[at.mode]
@@ -129,18 +127,6 @@ class FeatureSampler:
         else:
             while window.size - len(window.rows[0][1]) >= _ROWS:
                 window.size -= len(window.rows.popleft()[1])
-
-    @torch.no_grad()
-    def _add_thumbnails(self, at: Moment, labels: Tensor, predictions: Tensor) -> None:
-        images, self._images = self._images, None
-        if self._thumbnails is None or images is None or at.mode != "train" or len(images) != len(labels):
-            return
-        pixels = nn.functional.adaptive_avg_pool2d(images.detach().float(), _SIDE).flatten(1)
-        columns = (pixels, labels[:, None].to(pixels), predictions[:, None].to(pixels))
-        self._thumbnails.append(torch.cat(columns, 1))
-        if sum(map(len, self._thumbnails)) >= _ROWS:
-            self._sender.tensor(at, "inputs", THUMBNAILS, torch.cat(self._thumbnails)[:_ROWS])
-            self._thumbnails = None
 
     def end_phase(self, mode: Mode) -> None:
         """End the training steps before an evaluation, or an evaluation; the next vector begins another sample."""
@@ -178,6 +164,120 @@ class FeatureSampler:
             if len(window.rows) > _ROWS // 2:
                 window.rows = deque(list(window.rows)[::2])
             window.size = sum(len(y) for _, y, _ in window.rows)
+
+
+@dataclass
+class _Pass:
+    """Thumbnails of a pass that are kept: images `start`, `start + stride`, ... of its `count`.
+
+    rows: (K, C * 12 * 12).  offset: images of the evaluation before it.  labels, predictions: (N,), None if not known.
+    """
+
+    rows: Tensor
+    offset: int
+    count: int
+    start: int
+    stride: int = 1
+    labels: Tensor | None = None
+    predictions: Tensor | None = None
+
+    def thin(self) -> None:
+        """Leave the images whose number in the evaluation is a multiple of twice the stride."""
+        skipped = (self.offset + self.start) // self.stride % 2
+        self.rows, self.start = self.rows[skipped::2], self.start + skipped * self.stride
+        self.stride *= 2
+
+    def columns(self) -> Tensor:
+        """Return thumbnails, labels and predictions, (K, C * 12 * 12 + 2); NaN for what is not known."""
+        if self.labels is None or self.predictions is None:
+            unknown = self.rows.new_full((len(self.rows), 1), float("nan"))
+            return torch.cat([self.rows, unknown, unknown], 1)
+        part = slice(self.start, None, self.stride)
+        known = (self.labels[part, None], self.predictions[part, None])
+        return torch.cat([self.rows, *(column.to(self.rows) for column in known)], 1)
+
+
+class ThumbnailSampler:
+    """Sends thumbnails of the first 256 training images, and of up to 256 images over the whole first evaluation.
+
+    A saved row holds 12 x 12 means of each channel, the label and the prediction; both are NaN where nobody has told
+    them. They are asked for only after the pass, and for an evaluation perhaps once, for all of its outputs together.
+    """
+
+    def __init__(self, sender: RecordSender) -> None:
+        self._sender = sender
+        self._passes: dict[Mode, list[_Pass]] = {"train": [], "eval": []}
+        self._at: dict[Mode, Moment] = {}
+        self._evaluations, self._stride, self._seen = 0, 1, 0  # _seen: images of the evaluation under way
+        self._open: dict[Mode, bool] = {"train": True, "eval": True}  # False once enough was saved
+
+    @torch.no_grad()
+    def begin(self, at: Moment, images: Tensor | None) -> None:
+        """Begin a forward pass of images (N, C, H, W)."""
+        if not self._open.get(at.mode, False):
+            return
+        if at.mode == "train" and sum(len(part.rows) for part in self._passes["train"]) >= _ROWS:
+            self._send("train")
+            return
+        if images is None:
+            return
+        if (passes := self._passes[at.mode]) and images.shape[1] * _SIDE**2 != passes[0].rows.shape[1]:
+            return
+        self._at[at.mode] = at
+        if at.mode == "train":
+            passes.append(_Pass(thumbnails(images), 0, len(images), 0))
+            return
+        start = -self._seen % self._stride
+        rows = thumbnails(images[start :: self._stride])
+        passes.append(_Pass(rows, self._seen, len(images), start, self._stride))
+        self._seen += len(images)
+        while sum(len(part.rows) for part in passes) > _ROWS:
+            self._stride *= 2
+            for part in passes:
+                part.thin()
+
+    def add(self, mode: Mode, labels: Tensor, predictions: Tensor) -> None:
+        """Add labels and predictions, (N,) each, of the last pass, or of all passes without labels together."""
+        passes = self._passes.get(mode)
+        if not passes or not self._open[mode]:
+            return
+        unknown = [part for part in passes if part.labels is None]
+        if passes[-1].count == len(labels):
+            passes[-1].labels, passes[-1].predictions = labels, predictions
+        elif sum(part.count for part in unknown) == len(labels):
+            sizes = [part.count for part in unknown]
+            split = zip(unknown, torch.split(labels, sizes), torch.split(predictions, sizes), strict=True)
+            for part, own, predicted in split:
+                part.labels, part.predictions = own, predicted
+
+    def end_phase(self, mode: Mode) -> None:
+        """End an evaluation: send its thumbnails, and look at no other one if they are enough."""
+        if mode != "eval" or not self._passes["eval"] or not self._open["eval"]:
+            return
+        enough = self._seen >= _ENOUGH
+        self._evaluations += 1
+        self._send("eval", last=enough or self._evaluations >= _EVALUATIONS)
+        self._stride, self._seen = 1, 0
+
+    def finish(self) -> None:
+        """Send what is not sent yet."""
+        self.end_phase("eval")
+        if self._open["train"]:
+            self._send("train")
+
+    def _send(self, mode: Mode, *, last: bool = True) -> None:
+        passes, self._passes[mode] = self._passes[mode], []
+        if not passes:
+            return
+        self._open[mode] = not last
+        with torch.no_grad():
+            rows = torch.cat([part.columns() for part in passes])[:_ROWS]
+        self._sender.tensor(self._at[mode], "inputs", THUMBNAILS, rows)
+
+
+def thumbnails(images: Tensor) -> Tensor:
+    """Return (N, C * 12 * 12) float32 of images (N, C, H, W)."""
+    return nn.functional.adaptive_avg_pool2d(images.detach().float(), _SIDE).flatten(1)
 
 
 def sketched(features: Tensor) -> Tensor:

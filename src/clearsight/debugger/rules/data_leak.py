@@ -12,11 +12,14 @@ import numpy.typing as npt
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
+from clearsight.core.statistics import wilson
 from clearsight.core.tensors import Moment
 from clearsight.core.view import Ints, RunView
 from clearsight.debugger.analysis.loss_curve import train_valid_curves
+from clearsight.debugger.analysis.near_duplicates import near_duplicates
 from clearsight.debugger.analysis.predictions import class_count
 from clearsight.debugger.analysis.split_inputs import equal_images
+from clearsight.debugger.analysis.thumbnails import both_thumbnails
 
 SavedInputs = list[tuple[Moment, npt.NDArray[Any]]]
 
@@ -27,6 +30,9 @@ _NEARLY_ALL = 0.9  # of the training images: an evaluation of the training split
 _EVALUATIONS = 3  # in a row in which validation must be as good as what was memorised
 _MEMORISED = 0.03  # of log C: training loss of memorised images
 _ALIKE_RATIO = 1.2  # validation loss over the training loss of memorised images
+_NEAR = 0.06  # of validation images nearly as training has them, at the lower end of the interval; 3 % are by chance
+_BLOCK, _BLOCKS, _EVEN = 6, 8, 0.25  # near images of a block, blocks at most, share of the mean that each must have
+_LARGER = 1.02  # images of an evaluation over those of an epoch: from here on it may hold training images beside others
 _EQUAL = 0.05  # of the validation images, which the data themselves may hold twice
 _ENOUGH = 100  # validation images: fewer may all be easy
 
@@ -36,9 +42,12 @@ class DataLeak(Rule):
 
     Optimizer steps on batches of another dataset, which met the model in evaluation mode, train on validation images.
     Otherwise the dataset itself tells it, or the inputs do: an input of an evaluation with the same fingerprint as one
-    of training is the same image. Where neither is known and nothing varies the training images, there is a hint:
-    memorised images have a loss near 0, and validation images whose loss is as low in the last evaluations were
-    probably memorised too. As a dataset can be that easy, the hint is an information only. SageMaker has no such rule.
+    of training is the same image. Where augmentation makes every input a new one, thumbnails tell it: many images of an
+    evaluation are far nearer to a training image, but for a shift or a mirroring, than to any other image of their own
+    split, all over the evaluation; one that reads the training images beside others is not judged. Where neither is
+    known and nothing varies the training images, there is a hint: memorised images have a loss near 0, and validation
+    images whose loss is as low in the last evaluations were probably memorised too. As a dataset can be that easy, the
+    hint is an information only. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
@@ -54,7 +63,7 @@ class DataLeak(Rule):
             return [self._trained(view)]
         if listed := list(self._listed(view)):
             return listed
-        if finding := self._by_fingerprints(view) or self._hint(view):
+        if finding := self._by_fingerprints(view) or self._by_thumbnails(view) or self._hint(view):
             return [finding]
         if view.context.duplicates:
             return [self.clear(value=_share(view, "valid"), threshold=self.max_share, unit="of the split")]
@@ -111,6 +120,30 @@ class DataLeak(Rule):
         if len({at.epoch for at, _ in saved}) < 2 or share_repeated < _REPEATED:
             return None
         return self.clear(value=share, threshold=self.max_share, unit="of the split")
+
+    def _by_thumbnails(self, view: RunView) -> Finding | None:
+        """Judge by thumbnails, which know a training image again that augmentation has changed."""
+        splits, evaluated = both_thumbnails(view), view.raw("input_hashes", "eval")
+        if splits is None or not evaluated:
+            return None
+        trained = sum(len(value) for at, value in view.raw("input_hashes") if at.epoch == 1)
+        tested = sum(len(value) for at, value in evaluated if at.train_step == evaluated[0][0].train_step)
+        # Many loops evaluate the training split too, beside the validation split or as long as there is no other one.
+        if tested > _LARGER * trained or (tested >= trained / _LARGER and not view.ended):
+            return None
+        near = near_duplicates(*splits)
+        count = int(near.sum())
+        if count < 2 * _BLOCK or wilson(count, len(near)).low < _NEAR:
+            return None
+        blocks = np.array_split(near, min(_BLOCKS, count // _BLOCK))
+        if min(float(block.mean()) for block in blocks) < _EVEN * near.mean():
+            return None
+        share = count / len(near)
+        cause = (
+            f"{count} of {len(near)} validation images are nearly those of {len(splits[0])} training images, but for "
+        )
+        cause += "their random changes"
+        return self._leak("valid", share, cause, (splits[1].step, splits[1].step))
 
     def _hint(self, view: RunView) -> Finding | None:
         """Judge by the losses, where nothing better is known and nothing varies the training images."""

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clearsight.core.finding import Finding, Series
+from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.label_check import LabelCheck
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.statistics import wilson
 from clearsight.core.view import Ints, PredictionTable, RunView
+from clearsight.debugger.analysis.label_relation import label_relation, random_agreement
 from clearsight.debugger.analysis.label_spread import label_spread
 from clearsight.debugger.analysis.predictions import class_count, select_rows
+from clearsight.debugger.analysis.thumbnails import both_thumbnails
 
 _BLOCK = (200, 2000)  # bounds of the images in a block, which is an epoch within them
 _SUREST = 0.3  # of a block's images
@@ -29,6 +31,7 @@ _EVENNESS, _UNEVEN, _ERRORS = 0.63, 0.5, 3.5
 # The same little above chance: below 0.8 in clean runs, 0.9 and more with noise of 40 %.
 _WEAK_SKILL, _WEAK_FLATNESS, _WEAK_UNEVEN, _WEAK_CLASSES = 0.08, 0.7, 0.65, 4
 _EARLY_BLOCKS, _LATER_BLOCKS = 50, 50  # blocks of a long run that are judged: keeps the time constant
+_FIRST = 100  # training images of the first epoch, of which a network that gets the right labels learns something
 _LISTED = 20  # images in the evidence
 _NAMED = 3  # images named in a sentence
 
@@ -52,11 +55,16 @@ class LabelNoise(Rule):
     In a loop that mixes the images of a batch and gives the loss the labels as they were drawn, those labels are wrong
     for the other part of each image; this is found in the first batches.
 
+    Labels that have nothing to do with their images teach nothing, so that the model is sure of none. They are found
+    where thumbnails of validation images tell their labels clearly, by ridge regression, and the same model tells the
+    labels of training images no better than a guess, nor does one of their own, nor the network in its first epoch.
+    Training images whose augmentation leaves nothing of the class are not judged.
+
     Where the run has cached features of a frozen backbone, their check finds noise before the first epoch has ended
     (`clearsight data --label-errors` does the same); what it does not find, the predictions may.
     """
 
-    explains = ("Overfit", "Overtraining", "LossNotDecreasing", "UnderfitCapacity", "Confusion")
+    explains = ("Overfit", "Overtraining", "LossNotDecreasing", "UnderfitCapacity", "Confusion", "NotLearning")
 
     min_share: float = setting(0.1, "least share of the surest images whose label disagrees", above=0, below=1)
     flatness: float = setting(0.5, "share of wrong images among the surest over that among all", above=0, high=1)
@@ -74,6 +82,8 @@ class LabelNoise(Rule):
         table, settings = view.predictions(), view.context.settings
         if settings.get("mixup") or settings.get("cutmix"):
             return [self.not_enough_data(have=0, cause="labels are mixed on purpose (mixup, cutmix)")]
+        if (finding := self._unrelated(view, table)) is not None:
+            return [finding]
         parts, count = list(_blocks(table, ended=view.ended)), class_count(view.context, table)
         if not parts:
             needed = _block_size(table) + (_BLOCK[0] if view.ended else _block_size(table))
@@ -137,6 +147,32 @@ class LabelNoise(Rule):
             advice="Mix the loss by the same shares: share * loss(outputs, labels) + (1 - share) * loss(outputs, "
             "labels[order]).",
             confidence=0.95,
+        )
+
+    def _unrelated(self, view: RunView, table: PredictionTable) -> Finding | None:
+        """Return a finding if training labels are as good as random, where validation shows what labels can tell."""
+        first = select_rows(table, table.epochs == table.epochs[:1])
+        splits = (
+            both_thumbnails(view)
+            if len(first) >= _FIRST and random_agreement(first.predictions, first.labels)
+            else None
+        )
+        relation = label_relation(*splits) if splits is not None else None
+        if relation is None or relation.related:
+            return None
+        return self.found(
+            value=relation.across,
+            threshold=relation.valid,
+            unit="accuracy",
+            severity=Severity.SEVERE,
+            steps=(1, max(1, view.done())),
+            subject="labels",
+            cause="the labels of training have nothing to do with their images: a linear model on thumbnails gets "
+            f"{relation.valid:.0%} of the validation labels right, and {relation.across:.0%} of the labels of "
+            f"{relation.images} training images (a guess {relation.chance:.0%})",
+            advice="Check that images and labels of a training batch belong together: the same order, the same rows, "
+            "and nothing that moves images within the batch.",
+            confidence=0.9,
         )
 
     def _noisy(self, blocks: Sequence[_Block], count: int) -> list[_Block]:

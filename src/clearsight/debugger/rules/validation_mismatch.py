@@ -9,7 +9,7 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.statistics import wilson
 from clearsight.core.view import Ints, PredictionTable, RunView
-from clearsight.debugger.analysis.pixel_ends import Ends, training_ends
+from clearsight.debugger.analysis.pixel_ends import Ends, likely_ends, training_ends
 from clearsight.debugger.analysis.predictions import (
     class_count,
     class_name,
@@ -19,6 +19,7 @@ from clearsight.debugger.analysis.predictions import (
     validation_predictions,
 )
 from clearsight.debugger.analysis.reference import references
+from clearsight.debugger.analysis.split_classifier import explained_difference
 from clearsight.debugger.analysis.split_inputs import (
     SampledImages,
     channel_order,
@@ -29,10 +30,12 @@ from clearsight.debugger.analysis.split_inputs import (
     size_ratio,
     split_images,
 )
+from clearsight.debugger.analysis.thumbnails import both_thumbnails
 
 _GAIN = 0.1  # accuracy by which other class numbers must fit better, beyond both intervals
 _GAP = 0.2  # accuracy of a linear model by which training labels must be easier than validation labels
 _SAME_SIZE = 1.1  # ratio of sides up to which sharpness can be compared
+_ALL_GREY, _FEW_GREY = 0.95, 0.5  # share of grey images of a split that shows no colours, and of one that does
 _NAMED = 3  # classes that a message names
 
 
@@ -44,7 +47,11 @@ class ValidationMismatch(Rule):
     Augmentation stays within these limits. Where validation is also less accurate than training by `gap`, beyond its
     error, it is enough that means, contrasts and correlations of the channels differ by `max_misfit` squared standard
     errors. An order of the channels is found where another order of the validation
-    channels fits training at least three times as well, beyond chance.
+    channels fits training at least three times as well, beyond chance. One split that is grey beside a coloured one is
+    found by the channels of its images, and images that are turned, mirrored top to bottom, cut to a corner or in
+    another order of the channels where a linear model on thumbnails tells the splits apart, and no longer does once
+    the validation images are changed in the same way. Random changes of the training images, which such a model sees
+    too, are never undone by a fixed one.
 
     Labels are found where the predictions fit other class numbers better (a shift, or any permutation, fitted on one
     half of the images and tested on the other), while training is learned; or where a linear model on the network's
@@ -73,7 +80,12 @@ class ValidationMismatch(Rule):
             return [self.not_enough_data(have=max(sampled, len(table)))]
         found = []
         if has_images and train is not None and valid is not None:
-            found.append(self._images(view, train, valid) or self._kind(view, train, valid))
+            found.append(
+                self._images(view, train, valid)
+                or self._grey(view, train, valid)
+                or self._changed(view)
+                or self._kind(view, train, valid)
+            )
         found.append(self._class_numbers(view, table) or self._unrelated_labels(view))
         return [finding for finding in found if finding is not None] or [
             self.clear(value=0.0, threshold=self.max_shift)
@@ -103,6 +115,48 @@ class ValidationMismatch(Rule):
                     "mean of the validation images by channel", np.arange(valid.means.shape[1]), valid.means.mean(0)
                 ),
             ),
+        )
+
+    def _grey(self, view: RunView, train: SampledImages, valid: SampledImages) -> Finding | None:
+        """Return a finding if one split shows no colours and the other one does."""
+        shares = train.grey_share, valid.grey_share
+        if max(shares) < _ALL_GREY or min(shares) > _FEW_GREY:
+            return None
+        grey, coloured = ("training", "validation") if shares[0] > shares[1] else ("validation", "training")
+        return self.found(
+            value=max(shares),
+            threshold=_ALL_GREY,
+            unit="of the images",
+            severity=Severity.SEVERE,
+            steps=(1, view.done()),
+            subject=f"{grey} images",
+            cause=f"{max(shares):.0%} of the {grey} images are grey (their channels are equal) and "
+            f"{min(shares):.0%} of the {coloured} images",
+            advice=f"Read {grey} images in colour as {coloured} images are, or turn both to grey.",
+            confidence=0.95,
+        )
+
+    def _changed(self, view: RunView) -> Finding | None:
+        """Return a finding if a fixed change of the images, such as turning them, is all that the splits differ by."""
+        splits = both_thumbnails(view)
+        if splits is None:
+            return None
+        ends = training_ends(view)
+        difference = explained_difference(*splits, None if ends is None else likely_ends(ends))
+        if difference is None:
+            return None
+        return self.found(
+            value=difference.told,
+            threshold=difference.left,
+            unit="of the images told apart",
+            severity=Severity.SEVERE,
+            steps=(1, view.done()),
+            subject="validation images",
+            cause=f"training images {difference.change}: a linear model tells {difference.told:.0%} of the images of "
+            f"both splits apart (chance is 50%), and {difference.left:.0%} once this is undone",
+            advice="Look at images of both splits as the model gets them, and prepare them alike but for random "
+            "changes.",
+            confidence=0.9,
         )
 
     def _kind(self, view: RunView, train: SampledImages, valid: SampledImages) -> Finding | None:

@@ -51,7 +51,7 @@ class Loop:
                 return float(loss.detach())
 
             if isinstance(self.optimizer, torch.optim.LBFGS):
-                self.optimizer.step(closure)  # type: ignore[arg-type]
+                self.optimizer.step(closure)
             else:
                 closure()
                 self.optimizer.step()
@@ -78,7 +78,7 @@ class Loop:
 
 def causes(folder: Path, loop: Loop, run: Callable[[Any], object]) -> dict[str, str]:
     """Return the causes of what is found in a loop, by rule."""
-    rules = ["UpdateMissing", "WorseWeightsKept"]
+    rules = ["UpdateMissing", "WorseFinalWeights"]
     hook = Hook(folder / "mine", quiet=True, rules=rules).watch(loop.model, loss=loop.loss, optimizer=loop.optimizer)
     run(loop)
     hook.close()
@@ -114,7 +114,7 @@ def test_layers_that_begin_anew_in_every_epoch_are_named(tmp_path: Path) -> None
     def renewed(loop: Loop) -> None:
         for _ in range(EPOCHS):
             for layer in (loop.model[0], loop.model[3]):
-                layer.reset_parameters()  # type: ignore[operator]
+                layer.reset_parameters()
             loop.epoch()
             loop.validate()
 
@@ -137,8 +137,8 @@ def test_an_early_stopping_that_keeps_the_wrong_weights_is_named(place: int, wor
         loop.load(place)
 
     found = causes(tmp_path, Loop(), stopped)
-    assert found.keys() == {"WorseWeightsKept"}
-    assert words in found["WorseWeightsKept"]
+    assert found.keys() == {"WorseFinalWeights"}
+    assert words in found["WorseFinalWeights"]
 
 
 # Legitimate loops

@@ -89,8 +89,9 @@ class WeightWrites:
     undone: share of the way of the optimizer that the writes took back: 1 where they put everything back.
     cut: share of the values that the first write set to one largest size, `limit`.  held: share that had the largest
     size after the last write.
-    restarts: training steps done when another optimizer began.  start_evaluated: True if the first weights were.
-    kept: training steps done when the weights of the end were seen first, where these are not those of the last step;
+    restarts: training steps done when another optimizer began.  begun_again: True if one began with the first weights.
+    start_evaluated: True if the first weights were evaluated.
+    final: training steps done when the weights of the end were seen first, where these are not those of the last step;
     None where they are, or were never seen.
     """
 
@@ -103,8 +104,9 @@ class WeightWrites:
     cut: float = 0.0
     held: float = 0.0
     restarts: tuple[int, ...] = ()
+    begun_again: bool = False
     start_evaluated: bool = False
-    kept: int | None = None
+    final: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -73,7 +73,7 @@ def test_training_alone_changes_nothing_in_between() -> None:
     training.epochs()
     writes = training.writes()
     assert writes.checked > 16
-    assert (writes.changed, writes.returns, writes.kept) == (0, (), None)
+    assert (writes.changed, writes.returns, writes.final) == (0, (), None)
 
 
 # Weights that are set back
@@ -122,7 +122,7 @@ def test_weights_that_are_loaded_after_the_last_step_are_known() -> None:
     training = Training()
     training.epochs()
     training.load(training.model)
-    assert training.writes().kept == 0
+    assert training.writes().final == 0
 
 
 # Weights that are changed a little
@@ -159,7 +159,7 @@ def test_small_corrections_after_every_step_leave_most_of_the_way(write: Write) 
     writes = training.writes()
     assert writes.changed == writes.checked
     assert writes.undone < 0.6
-    assert (writes.returns, writes.replaced, writes.kept) == ((), (), None)
+    assert (writes.returns, writes.replaced, writes.final) == ((), (), None)
     assert writes.cut < 0.1
 
 
@@ -202,7 +202,7 @@ def test_what_is_put_in_for_an_evaluation_and_taken_out_is_no_change() -> None:
         training.load(training.model)
         training.changes.evaluated(training.done)
         training.model.load_state_dict(own)
-    assert (training.writes().changed, training.writes().kept) == (0, None)
+    assert (training.writes().changed, training.writes().final) == (0, None)
 
 
 def test_a_step_within_a_step_belongs_to_the_outer_one() -> None:
@@ -213,7 +213,7 @@ def test_a_step_within_a_step_belongs_to_the_outer_one() -> None:
         changes.before_update(outer, done)
         changes.before_update(inner, done)
         with torch.no_grad():
-            training.model[3].weight.add_(0.01)  # type: ignore[index,union-attr,operator]
+            training.model[3].weight.add_(0.01)
         changes.after_update(inner)
         training.load(training.model)
         changes.after_update(outer)
@@ -248,7 +248,7 @@ def test_an_average_that_is_loaded_at_the_end_is_unknown() -> None:
     training = Training()
     training.epochs()
     decayed(training.model)
-    assert training.writes().kept is None
+    assert training.writes().final is None
 
 
 # Costs and forms
@@ -264,7 +264,7 @@ def test_few_values_are_read_of_a_few_weights() -> None:
 
 
 def test_a_dense_weight_of_any_memory_format_is_read_in_place() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 16, 3)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = nn.Sequential(nn.Conv2d(3, 16, 3)).to(memory_format=torch.channels_last)
     sample = WeightSample(tracked(InspectedModel.of(model)))
     before = sample.take()
     with torch.no_grad():

@@ -71,16 +71,16 @@ def test_a_loop_of_our_own_is_not_judged() -> None:
 
 def overwritten(*, valid: dict[str, list[float]] | None = None, learned: bool = False, **writes: Any) -> Tape:
     """Return a run of four epochs of ten steps."""
-    counts = {"forwards": STEPS, "backwards": STEPS, "train_passes": STEPS, "steps": STEPS, "highest_label": 9}
-    loop = LoopInfo(**counts, writes=WeightWrites(**{"checked": 20, "changed": 3, **writes}))
+    counts: dict[str, Any] = dict.fromkeys(("forwards", "backwards", "train_passes", "steps"), STEPS)
+    loop = LoopInfo(**counts, highest_label=9, writes=WeightWrites(**{"checked": 20, "changed": 3, **writes}))
     loss = batches(falling(CHANCE, 0.3 if learned else 2.0, STEPS))
     return tape(loss=loss, grad_norm=flat(1.0, STEPS), lr=flat(1e-3, STEPS), valid=valid, context=facts(loop=loop))
 
 
 BETTER = {"loss": [2.2, 2.0, 1.9, 2.0], "accuracy": [0.2, 0.3, 0.35, 0.3]}
 WORSE = {"loss": [2.0, 2.1, 2.2, 2.15], "accuracy": [0.35, 0.3, 0.25, 0.3]}
-AGAIN = {"returns": ((10, 0), (20, 0), (30, 0)), "undone": 1.0}
-TO_THE_FIRST = {"returns": ((20, 10), (30, 10)), "undone": 0.5}
+AGAIN: dict[str, Any] = {"returns": ((10, 0), (20, 0), (30, 0)), "undone": 1.0}
+TO_THE_FIRST: dict[str, Any] = {"returns": ((20, 10), (30, 10)), "undone": 0.5}
 
 
 def test_weights_that_are_set_back_before_every_epoch_are_severe() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from clearsight.core.context import RunContext
 from clearsight.core.view import Ints, RunView
-from clearsight.debugger.analysis.kept_epoch import share_of_better
+from clearsight.debugger.analysis.epoch_scores import share_of_better
 from clearsight.debugger.analysis.loss_curve import loss_curve
 
 _REPEATED = 2  # writes: a single return is a decision, as after a test of learning rates

@@ -254,6 +254,9 @@ class LoopChecks:
         moved = last is not None and before is not None and not torch.equal(last.detach().to(before), before)
         factors, multiples = sorted(self.loss.factors), sorted(self.loss.output_factors)
         unset, norms = unset_norms(self._model.model)
+        writes = self.weights.info()
+        # Where the first weights are back at the end, so are the statistics of new layers.
+        is_trained = self._counts.get("backwards", 0) > 0 and writes.final != 0
         return LoopInfo(
             **self._counts,  # type: ignore[arg-type]  # True and False are numbers
             moved=moved and not self._counts.get("steps"),
@@ -267,15 +270,15 @@ class LoopChecks:
             loss_factor=factors[len(factors) // 2] if factors else 0.0,
             label_smoothing=self.loss.smoothing,
             class_weights=self.loss.weights,
-            norms=norms if self._counts.get("backwards") else 0,
-            unset_norms=unset if self._counts.get("backwards") else 0,
+            norms=norms if is_trained else 0,
+            unset_norms=unset if is_trained else 0,
             hidden_weights=self.hidden.count,
             renewed_weights=self.hidden.renewed > 0,
             output_factor=multiples[len(multiples) // 2] if multiples else 0.0,
             own_share=self.loss.mixtures.own_share,
             averaged=self._averaged(),
             schedule=self.schedule.info(),
-            writes=self.weights.info(),
+            writes=writes,
         )
 
     def _averaged(self) -> float | None:

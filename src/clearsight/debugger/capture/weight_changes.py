@@ -27,7 +27,7 @@ _PERIOD = 16  # of which two in a row are compared: writes to `.data` leave no t
 _EVALUATIONS = 512  # whose values are kept: 1 MB
 _LISTED = 256  # returns and replacements that are listed
 _UNRELATED = 0.3  # correlation below which values have nothing to do with those before
-_LEAST_KEPT = 16  # values of a tracked parameter that a correlation needs
+_LEAST_VALUES = 16  # values of a tracked parameter that a correlation needs
 _ROUNDING = 1e-6  # of the size of the weights: no change
 
 Values = npt.NDArray[np.float64]
@@ -83,7 +83,7 @@ class WeightRecord:
         self._replaced: list[int] = []
         self._limit = self._cut = self._held = 0.0
         self._restarts: list[tuple[int, bool]] = []  # steps done, True if at the start again
-        self._kept: int | None = None
+        self._final: int | None = None
 
     def begin(self, now: Values) -> None:
         """Note the values before the first step."""
@@ -133,10 +133,7 @@ class WeightRecord:
     def end(self, done: int, after: Values, now: Values) -> None:
         """Compare the values of the end with those after the last step and with earlier ones."""
         if np.linalg.norm(now - after) > _ROUNDING * np.linalg.norm(after):
-            self._kept = self._earlier(now, done)
-        # A loop that began at the start before, for its folds, leaves the weights as it found them.
-        if self._kept == 0 and any(is_start for _, is_start in self._restarts):
-            self._kept = None
+            self._final = self._earlier(now, done)
 
     def info(self) -> WeightWrites:
         """Return what was found."""
@@ -150,7 +147,8 @@ class WeightRecord:
             cut=self._cut,
             held=self._held,
             restarts=tuple(done for done, _ in self._restarts),
-            kept=self._kept,
+            begun_again=any(is_start for _, is_start in self._restarts),
+            final=self._final,
             start_evaluated=0 in self._seen,
         )
 
@@ -174,7 +172,7 @@ class WeightRecord:
         """Return True if in every parameter that was trained the values have nothing to do with those before."""
         trained = 0
         for old, last, new in zip(*(np.split(values, self._ends) for values in (origin, after, now)), strict=True):
-            if len(last) < _LEAST_KEPT or not np.ptp(last) or not np.ptp(new) or np.array_equal(old, last):
+            if len(last) < _LEAST_VALUES or not np.ptp(last) or not np.ptp(new) or np.array_equal(old, last):
                 continue
             trained += 1
             if abs(float(np.corrcoef(last, new)[0, 1])) > _UNRELATED:

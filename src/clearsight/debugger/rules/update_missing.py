@@ -37,7 +37,7 @@ class UpdateMissing(Rule):
     explains = (
         *("UnchangedTensor", "AllZero", "NotLearning", "LossNotDecreasing", "UnderfitCapacity", "Overtraining"),
         *("LearningRateTooLow", "WeightUpdateRatio", "VanishingGradient", "Confusion", "ScheduleMismatch"),
-        *("StalledTraining", "LossOscillating", "GradientsNotCleared", "WorseWeightsKept"),
+        *("StalledTraining", "LossOscillating", "GradientsNotCleared", "WorseFinalWeights"),
     )
 
     passes: int = setting(8, "backward passes or steps that are needed", low=2)

@@ -1,4 +1,4 @@
-"""WorseWeightsKept: the weights at the end are those of a much worse epoch, or of none."""
+"""WorseFinalWeights: the weights at the end are those of a much worse epoch, or of none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from clearsight.core.context import LoopInfo, WeightWrites
 from clearsight.core.finding import Severity, Verdict
 from clearsight.core.tensors import Moment, PredictionRecord
-from clearsight.debugger.rules.worse_weights_kept import WorseWeightsKept
+from clearsight.debugger.rules.worse_final_weights import WorseFinalWeights
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, tape
 from tests.debugger.rules.runs import CHANCE, facts, only
@@ -20,12 +20,12 @@ PER_EPOCH, IMAGES = 10, 160
 LOSSES, ACCURACIES = (1.7, 1.5, 1.2, 1.0, 1.1), (0.35, 0.45, 0.55, 0.62, 0.6)
 
 
-def rule() -> WorseWeightsKept:
-    return WorseWeightsKept()
+def rule() -> WorseFinalWeights:
+    return WorseFinalWeights()
 
 
 def run(
-    kept: int | None,
+    final: int | None,
     losses: Sequence[float] = LOSSES,
     accuracies: Sequence[float] = ACCURACIES,
     *,
@@ -34,7 +34,7 @@ def run(
     context: dict[str, Any] | None = None,
     **writes: Any,
 ) -> Tape:
-    loop = LoopInfo(steps=PER_EPOCH * len(losses), writes=WeightWrites(checked=20, kept=kept, **writes))
+    loop = LoopInfo(steps=PER_EPOCH * len(losses), writes=WeightWrites(checked=20, final=final, **writes))
     return tape(
         loss=falling(CHANCE, 0.5, PER_EPOCH * len(losses)),
         valid={"loss": losses, "accuracy": accuracies},
@@ -82,7 +82,8 @@ def test_pretrained_weights_may_be_kept_where_they_were_evaluated(start_evaluate
 
 
 def test_a_loop_that_began_at_the_start_before_may_end_there() -> None:
-    assert only(rule(), run(0, returns=((20, 0),))).verdict is Verdict.CLEAR
+    again = [run(0, returns=((20, 0),)), run(0, restarts=(20,), begun_again=True)]
+    assert [only(rule(), saved).verdict for saved in again] == [Verdict.CLEAR] * 2
 
 
 def test_the_best_by_loss_may_be_a_little_less_accurate() -> None:

@@ -1,4 +1,4 @@
-"""WorseWeightsKept: the training ends with the weights of a worse epoch than its best, or of none."""
+"""WorseFinalWeights: the training ends with the weights of a worse epoch than its best, or of none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.analysis.kept_epoch import BetterEpoch, better_epoch
+from clearsight.debugger.analysis.epoch_scores import BetterEpoch, better_epoch
 from clearsight.debugger.analysis.weight_writes import may_start_be_best
 
 _ADVICE = (
@@ -17,7 +17,7 @@ _ADVICE = (
 )
 
 
-class WorseWeightsKept(Rule):
+class WorseFinalWeights(Rule):
     """Found when the weights at the end of a loop are those of an earlier epoch that validation shows to be much worse.
 
     A hook compares a sample of the weights at its end with those before the training and at every evaluation.
@@ -44,17 +44,17 @@ class WorseWeightsKept(Rule):
             return [self.not_enough_data(have=0, of="weights of the end", want=1, cause=cause)]
         if count < self.needs().points:
             return [self.not_enough_data(have=count)]
-        kept = loop.writes.kept
-        if kept is None:
+        final = loop.writes.final
+        if final is None:
             return [self.clear(cause="the training ends with the weights of its last step, or with new ones")]
-        if kept == 0:
+        if final == 0:
             if may_start_be_best(view.context):
                 return [self.clear(cause="the pretrained weights are kept, which were evaluated")]
-            if any(to == 0 for _, to in loop.writes.returns):
+            if loop.writes.begun_again or any(to == 0 for _, to in loop.writes.returns):
                 return [self.clear(cause="the loop went back to its first weights before, as for several trainings")]
             return [self._untrained(view)]
-        since = max((step for step in loop.writes.restarts if step < kept), default=-1)
-        better = better_epoch(view, kept, since=since, min_accuracy=self.min_accuracy)
+        since = max((step for step in loop.writes.restarts if step < final), default=-1)
+        better = better_epoch(view, final, since=since, min_accuracy=self.min_accuracy)
         if better is None:
             return [self.clear(threshold=self.min_accuracy, cause="no other epoch is better in every respect")]
         return [self._worse(view, better)]

@@ -80,6 +80,38 @@ class ScheduleInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WeightWrites:
+    """What something else than an optimizer wrote into the weights, as a sample of their values tells.
+
+    checked: comparisons of the values after an optimizer step with those before the next.  changed: those that
+    differed.
+    returns: (training steps done when the weights became those of an earlier time, training steps done at that time):
+    0 for before the first step, else an evaluation.
+    replaced: training steps done when all weights became numbers that have nothing to do with those before.
+    undone: share of the way of the optimizer that the writes took back: 1 where they put everything back.
+    cut: share of the values that the first write set to one largest size, `limit`.  held: share that had the largest
+    size after the last write.
+    restarts: training steps done when another optimizer began.  begun_again: True if one began with the first weights.
+    start_evaluated: True if the first weights were evaluated.
+    final: training steps done when the weights of the end were seen first, where these are not those of the last step;
+    None where they are, or were never seen.
+    """
+
+    checked: int = 0
+    changed: int = 0
+    returns: tuple[tuple[int, int], ...] = ()
+    replaced: tuple[int, ...] = ()
+    undone: float = 0.0
+    limit: float = 0.0
+    cut: float = 0.0
+    held: float = 0.0
+    restarts: tuple[int, ...] = ()
+    begun_again: bool = False
+    start_evaluated: bool = False
+    final: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LoopInfo:
     """Counts of what an external loop did; all 0 where none was watched.
 
@@ -111,6 +143,7 @@ class LoopInfo:
     own_share: mean share of its own that an image has where images are mixed and their labels are not; 1 elsewhere.
     averaged: share of the way of the trained weights that their moving average has gone, where another model of such
     weights is what the loop evaluates; None where there is none.
+    writes: what something else than an optimizer wrote into the weights.
     """
 
     forwards: int = 0
@@ -150,6 +183,7 @@ class LoopInfo:
     own_share: float = 1.0
     averaged: float | None = None
     schedule: ScheduleInfo = field(default_factory=ScheduleInfo)
+    writes: WeightWrites = field(default_factory=WeightWrites)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from clearsight.core.context import RunContext
 from clearsight.core.guard import guarded
@@ -96,6 +96,7 @@ class ExternalLoop:
                 self._hooks.attach(patch.register, partial(self._on_loss_function, name))
         # Many loops do not pass their optimizer, and some have several for one model.
         self._hooks.attach(register_optimizer_step_pre_hook, self._on_any_update)
+        self._hooks.attach(register_optimizer_step_post_hook, self._after_any_update)
         for name, module in losses.items():
             self._hooks.attach(module.register_forward_hook, partial(self._on_loss, name), with_kwargs=True)
 
@@ -122,6 +123,7 @@ class ExternalLoop:
         """End what is under way, and put what the loop was seen to do into the context."""
         self.end_forward_step()
         self._checks.end_pass()
+        self._checks.weights.end(self._counter.done)
         self._session.probe.sender.deliver(wait=True)
         tape, loop = self._session.tape, self._checks.info()
         labels = tape.predictions().labels
@@ -190,6 +192,8 @@ class ExternalLoop:
         self._counter.abandon()  # forward passes that no optimizer step followed: the rest of an accumulation, say
         is_first = self._mode == "eval" and self._counter.begin_evaluation()
         probe = self._session.probe
+        if is_first:
+            self._checks.weights.evaluated(self._counter.done)
         if is_first or unseen or probe.at.mode != self._mode:
             probe.begin_evaluation(self._counter.epoch, self._counter.done, self._mode, unseen=unseen)
 
@@ -210,11 +214,20 @@ class ExternalLoop:
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
         """Follow the first optimizer that steps with parameters of the model, unless one was passed."""
+        self._in_optimizer_step = True  # a failure below must not remove a hook whose siblings are being called
         self._checks.hidden.hold(optimizer)
+        self._checks.weights.before_update(optimizer, self._counter.done)
         if optimizer is self._optimizer:
             return
-        self._in_optimizer_step = True  # a failure below must not remove a hook whose siblings are being called
         self._learn_of(optimizer)
+        self._in_optimizer_step = False
+
+    @guarded
+    def _after_any_update(
+        self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self._in_optimizer_step = True  # as above
+        self._checks.weights.after_update(optimizer)
         self._in_optimizer_step = False
 
     def _learn_of(self, optimizer: torch.optim.Optimizer) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from clearsight.core.context import LoopInfo
 from clearsight.core.guard import Guard, guarded
 from clearsight.core.tensors import Mode
-from clearsight.debugger.capture.averaged_weights import averaged_share
 from clearsight.debugger.capture.forward_replay import tensors_in
 from clearsight.debugger.capture.initial_weights import HiddenWeights, unset_norms
 from clearsight.debugger.capture.loaders import BatchSource, LoaderTracker
@@ -22,6 +21,7 @@ from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.safe_hook import SafeHook
 from clearsight.debugger.capture.schedulers import ScheduleTracker
 from clearsight.debugger.capture.transfer import Arrays, RecordSender
+from clearsight.debugger.capture.weight_changes import WeightChanges, averaged_share
 
 _FACTORS = 32  # factors of the loss that are kept
 _MISREAD = 1000  # evaluation passes that are listed
@@ -74,7 +74,7 @@ class LoopChecks:
         self._width = 0
         self._pending = 0  # backwards since the last optimizer step
         self._has_gradient = False  # the last weight had one at a step
-        self._before = model.last.detach().clone() if model.last is not None else None
+        self.weights = WeightChanges(model, sender)
 
     def follow(self, optimizer: torch.optim.Optimizer) -> None:
         """Count the steps of this optimizer of the model from now on."""
@@ -256,10 +256,13 @@ class LoopChecks:
 
     def info(self) -> LoopInfo:
         """Return the counts so far."""
-        last, before = self._model.last, self._before
+        last, before = self._model.last, self.weights.initial
         moved = last is not None and before is not None and not torch.equal(last.detach().to(before), before)
         factors, multiples = sorted(self.loss.factors), sorted(self.loss.output_factors)
         unset, norms = unset_norms(self._model.model)
+        writes = self.weights.info()
+        # Where the first weights are back at the end, so are the statistics of new layers.
+        is_trained = self._counts.get("backwards", 0) > 0 and writes.final != 0
         return LoopInfo(
             **self._counts,  # type: ignore[arg-type]  # True and False are numbers
             moved=moved and not self._counts.get("steps"),
@@ -274,8 +277,8 @@ class LoopChecks:
             label_smoothing=self.loss.smoothing,
             class_weights=self.loss.weights,
             positive_weight=self.loss.positive_weight,
-            norms=norms if self._counts.get("backwards") else 0,
-            unset_norms=unset if self._counts.get("backwards") else 0,
+            norms=norms if is_trained else 0,
+            unset_norms=unset if is_trained else 0,
             hidden_weights=self.hidden.count,
             renewed_weights=self.hidden.renewed > 0,
             output_factor=multiples[len(multiples) // 2] if multiples else 0.0,
@@ -284,11 +287,12 @@ class LoopChecks:
             unfrozen=sum(p.requires_grad and p.dim() > 1 and not self._model.holds(p) for p in self._frozen),
             attributes=sum(map(_frozen_under_attribute, self._model.model.modules())) if self._frozen else 0,
             schedule=self.schedule.info(),
+            writes=writes,
         )
 
     def _averaged(self) -> float | None:
         """Return the share of the way that a moving average has gone, if it may be what the loop evaluates."""
-        last, before = self._model.last, self._before
+        last, before = self._model.last, self.weights.initial
         if last is None or before is None or self.loaders.held_out <= self._counts.get("eval_passes", 0):
             return None
         return averaged_share(self._model.model, last, before)

@@ -24,6 +24,7 @@ _MODULES = {
     "ClippingTooStrong": "clipping_too_strong",
     "DropoutTooHigh": "dropout_too_high",
     "AveragingTooSlow": "averaging_too_slow",
+    "WorseFinalWeights": "worse_final_weights",
     # weights, gradients and activations
     "AllZero": "all_zero",
     "DeadRelu": "dead_relu",

@@ -1,4 +1,4 @@
-"""UpdateMissing: gradients that the loop computes never become an update of the weights."""
+"""UpdateMissing: gradients that the loop computes never become an update of the weights, or one that does not last."""
 
 from __future__ import annotations
 
@@ -9,24 +9,35 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
+from clearsight.debugger.analysis.weight_writes import overwritten
 
+_OVERWRITTEN = (
+    "Load, reset or clamp weights before the training, or once, not in the loop: leave them to the optimizer."
+)
 _ORDER = "In every step: optimizer.zero_grad(), loss.backward(), optimizer.step(), in this order."
 
 
 class UpdateMissing(Rule):
-    """Found when backward passes are not followed by optimizer steps, or the steps find no gradients.
+    """Found when backward passes have no optimizer steps, steps find no gradients, or something takes them back.
 
     A hook counts both in an external loop; an optimizer that was not passed to it counts from its first step. Exact
     causes are told apart: no step at all, steps of another optimizer, gradients that are cleared before the step, a
     loss that does not reach the model, and another model than the watched one that is run. Accumulated batches are
-    clear: their gradients are still there at the next step. SageMaker has no such rule.
+    clear: their gradients are still there at the next step.
+
+    An update is lost too where something else than the optimizer writes the weights. A sample of their values tells:
+    they are set back again and again to those from before the training, or to those of an epoch that is not the best;
+    all of them get new values; nearly all of the way of the optimizer is taken back; or they are cut to a size that
+    most of them exceeded at the start. A single return is clear, and so are returns to the best epoch, averages that
+    are put in for an evaluation, small corrections such as a largest norm, steps half-way back (Lookahead), and weights
+    that begin anew with another optimizer, as for the folds of a cross-validation. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
     explains = (
         *("UnchangedTensor", "AllZero", "NotLearning", "LossNotDecreasing", "UnderfitCapacity", "Overtraining"),
         *("LearningRateTooLow", "WeightUpdateRatio", "VanishingGradient", "Confusion", "ScheduleMismatch"),
-        *("StalledTraining", "LossOscillating", "GradientsNotCleared"),
+        *("StalledTraining", "LossOscillating", "GradientsNotCleared", "WorseFinalWeights"),
     )
 
     passes: int = setting(8, "backward passes or steps that are needed", low=2)
@@ -66,6 +77,9 @@ class UpdateMissing(Rule):
             cause = f"the gradients of {loop.lost} of {loop.backwards} backward passes were cleared before any step"
             advice = "Call optimizer.step() after every backward, inside of the loop over the batches. " + _ORDER
             return [self._found(view, lost, cause, advice)]
+        if loop.steps >= self.passes and (found := overwritten(view, self.share)) is not None:
+            severity = Severity.SEVERE if found.severe else Severity.WARNING
+            return [self._found(view, found.share, found.cause, _OVERWRITTEN, severity=severity)]
         return [self.clear(value=max(empty, lost), threshold=self.share)]
 
     def _another_model(self, view: RunView, loop: LoopInfo) -> Finding:

@@ -16,7 +16,7 @@ from clearsight.core.tensors import Mode
 from clearsight.debugger.capture.averaged_weights import averaged_share
 from clearsight.debugger.capture.forward_replay import tensors_in
 from clearsight.debugger.capture.initial_weights import HiddenWeights, unset_norms
-from clearsight.debugger.capture.loaders import BatchSource, LoaderTracker
+from clearsight.debugger.capture.loaders import BatchSource, BatchUse, LoaderTracker
 from clearsight.debugger.capture.loss_checks import LossCall, LossChecks
 from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.safe_hook import SafeHook
@@ -46,6 +46,7 @@ class ForwardCall:
     single: Tensor | None = None  # the output, of a checked pass with one output per image, until its loss is known
     outputs: Tensor | None = None  # (N,) or (N, C), without gradient
     labels: Tensor | None = None  # of its batch, as the loader returned it
+    use: BatchUse | None = None  # of its batch, where a backward can follow
 
     @property
     def is_held_out(self) -> bool:
@@ -101,13 +102,23 @@ class LoopChecks:
         if call is None:
             return
         if call.gradients and not call.backward and not call.stepped:
-            call.source.used(training=call.training, backward=False)
-            if call.mode == "train" and call.source.role == "eval" and len(self._misread["train"]) < _MISREAD:
-                self._misread["train"].append(call.number)
+            trains = any(self._counts.get(name) for name in ("backwards", "steps"))
+            call.source.used(training=call.training, backward=False, trains=trains)
+            if call.mode == "train":
+                self._misread_training(call)
         # Without labels only images of another dataset count: BatchNorm's statistics are measured anew without any.
         elif not call.gradients and call.mode == "eval" and call.source.is_loader and not call.source.same_data:
             self._evaluated(call)
         self._count_lost()
+
+    def _misread_training(self, call: ForwardCall) -> None:
+        """List a pass in train mode that no backward followed, as soon as it is known to be one of an evaluation."""
+        source = call.source
+        if not source.role and len(source.unsure) < _MISREAD:
+            source.unsure.add(call.number)
+        elif source.role == "eval" and len(self._misread["train"]) < _MISREAD:
+            self._misread["train"] += [*sorted(source.unsure - {call.number}), call.number]
+            source.unsure.clear()
 
     @guarded
     def on_output(self, number: int, output: Any, args: Any = ()) -> None:
@@ -126,6 +137,8 @@ class LoopChecks:
         if tensor.requires_grad:
             if call.checked:
                 self.hidden.read(tensor, tensors_in(args))
+            if call.training and call.gradients:
+                call.use = self.loaders.uses.begin(call.source, self.loaders.draws)
             tensor.register_hook(SafeHook(partial(self._reached, call)))  # type: ignore[no-untyped-call]
 
     @guarded
@@ -134,6 +147,8 @@ class LoopChecks:
         if call.backward:
             return
         call.backward = True
+        if call.use is not None:
+            self.loaders.uses.follow(call.use)
         if call.single is not None and call.single.shape == gradient.shape:
             self.loss.check_gradient(call.single, gradient)
         call.single = None
@@ -254,6 +269,8 @@ class LoopChecks:
         moved = last is not None and before is not None and not torch.equal(last.detach().to(before), before)
         factors, multiples = sorted(self.loss.factors), sorted(self.loss.output_factors)
         unset, norms = unset_norms(self._model.model)
+        uses, (draws, images, size) = self.loaders.uses, self.loaders.coverage()
+        uses.end()
         return LoopInfo(
             **self._counts,  # type: ignore[arg-type]  # True and False are numbers
             moved=moved and not self._counts.get("steps"),
@@ -274,6 +291,12 @@ class LoopChecks:
             output_factor=multiples[len(multiples) // 2] if multiples else 0.0,
             own_share=self.loss.mixtures.own_share,
             averaged=self._averaged(),
+            trained_batches=uses.trained,
+            skipped_batches=uses.skipped,
+            unfollowed=uses.unfollowed,
+            epoch_draws=draws,
+            epoch_images=images,
+            dataset_images=size,
             schedule=self.schedule.info(),
         )
 

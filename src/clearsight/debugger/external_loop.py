@@ -262,12 +262,14 @@ class ExternalLoop:
         # Two tensors are logits and labels. Losses of other arguments give a value alone.
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         logits, labels = tensors if len(tensors) == 2 else (None, None)
-        if logits is not None and labels is not None and type(module).__name__ not in LOSS_FUNCTIONS:
-            if are_swapped(logits, labels):
-                self._swapped.add(name)
-            swapped = name in self._swapped
+        if logits is not None and labels is not None:
+            is_own, swapped = type(module).__name__ not in LOSS_FUNCTIONS, are_swapped(logits, labels)
+            if is_own and swapped:
+                self._swapped.add(name)  # for validation, where nothing has gradients
+            swapped |= name in self._swapped
             logits, labels = (labels, logits) if swapped else (logits, labels)
-            self._checks.on_loss(LossCall("", logits, labels, output, mean=False, swapped=swapped))
+            if is_own:
+                self._checks.on_loss(LossCall("", logits, labels, output, mean=False, swapped=swapped))
         single = SINGLE_OUTPUTS.get(type(module).__name__, "")
         self.record(name, output.detach(), logits, labels, single=single)
 

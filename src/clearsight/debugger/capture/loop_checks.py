@@ -46,7 +46,6 @@ class ForwardCall:
     single: Tensor | None = None  # the output, of a checked pass with one output per image, until its loss is known
     outputs: Tensor | None = None  # (N,) or (N, C), without gradient
     labels: Tensor | None = None  # of its batch, as the loader returned it
-    use: BatchUse | None = None  # of its batch, where a backward can follow
 
     @property
     def is_held_out(self) -> bool:
@@ -137,18 +136,18 @@ class LoopChecks:
         if tensor.requires_grad:
             if call.checked:
                 self.hidden.read(tensor, tensors_in(args))
-            if call.training and call.gradients:
-                call.use = self.loaders.uses.begin(call.source, self.loaders.draws)
-            tensor.register_hook(SafeHook(partial(self._reached, call)))  # type: ignore[no-untyped-call]
+            trains, uses = call.training and call.gradients, self.loaders.uses
+            use = uses.begin(call.source, self.loaders.draws) if trains else None
+            tensor.register_hook(SafeHook(partial(self._reached, call, use)))  # type: ignore[no-untyped-call]
 
     @guarded
-    def _reached(self, call: ForwardCall, gradient: Tensor) -> None:
-        """Count a backward that reaches the model's output."""
+    def _reached(self, call: ForwardCall, use: BatchUse | None, gradient: Tensor) -> None:
+        """Count a backward that reaches the model's output. use: of its batch, where it trains."""
         if call.backward:
             return
         call.backward = True
-        if call.use is not None:
-            self.loaders.uses.follow(call.use)
+        if use is not None:
+            self.loaders.uses.follow(use)
         if call.single is not None and call.single.shape == gradient.shape:
             self.loss.check_gradient(call.single, gradient)
         call.single = None

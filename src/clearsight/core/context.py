@@ -144,6 +144,10 @@ class LoopInfo:
     averaged: share of the way of the trained weights that their moving average has gone, where another model of such
     weights is what the loop evaluates; None where there is none.
     writes: what something else than an optimizer wrote into the weights.
+    trained_batches, skipped_batches: batches of training DataLoaders that met the model in train mode with gradients
+    on, with and without a backward or step behind them.  unfollowed: those without, of any source.
+    epoch_draws, epoch_images: indices that the sampler of the training DataLoader drew in an epoch, and different ones
+    among them, of a dataset of `dataset_images`; 0 for not known.
     """
 
     forwards: int = 0
@@ -182,6 +186,12 @@ class LoopInfo:
     output_factor: float = 0.0
     own_share: float = 1.0
     averaged: float | None = None
+    trained_batches: int = 0
+    skipped_batches: int = 0
+    unfollowed: int = 0
+    epoch_draws: int = 0
+    epoch_images: int = 0
+    dataset_images: int = 0
     schedule: ScheduleInfo = field(default_factory=ScheduleInfo)
     writes: WeightWrites = field(default_factory=WeightWrites)
 

@@ -18,7 +18,7 @@ from clearsight.debugger.capture.batch_labels import CLASS_LOSSES, batch_predict
 from clearsight.debugger.capture.forward_replay import tensors_in
 from clearsight.debugger.capture.initial_weights import random_share
 from clearsight.debugger.capture.loop_checks import LoopChecks
-from clearsight.debugger.capture.loss_checks import LOSS_FUNCTIONS, LossCall
+from clearsight.debugger.capture.loss_checks import LOSS_FUNCTIONS, LossCall, are_swapped
 from clearsight.debugger.capture.model_inspection import (
     InspectedModel,
     describe_model,
@@ -76,6 +76,7 @@ class ExternalLoop:
         self._checks = LoopChecks(inspected, self.guard, session.probe.sender, self._record_call)
         self._records_calls = True
         self._recorded = PassRecord()
+        self._swapped: set[str] = set()  # losses of other libraries that get the targets first
         self._in_optimizer_step = False
         self._hooks = HookGroup()
         # The order decides: this object's hook on the optimizer runs before the probe's when a step begins, and after
@@ -217,6 +218,7 @@ class ExternalLoop:
         self._in_optimizer_step = True  # a failure below must not remove a hook whose siblings are being called
         self._checks.hidden.hold(optimizer)
         self._checks.weights.before_update(optimizer, self._counter.done)
+        self._checks.loaders.uses.follow()
         if optimizer is self._optimizer:
             return
         self._learn_of(optimizer)
@@ -286,8 +288,14 @@ class ExternalLoop:
         # Two tensors are logits and labels. Losses of other arguments give a value alone.
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         logits, labels = tensors if len(tensors) == 2 else (None, None)
-        if logits is not None and labels is not None and type(module).__name__ not in LOSS_FUNCTIONS:
-            self._checks.on_loss(LossCall("", logits, labels, output, mean=False))
+        if logits is not None and labels is not None:
+            is_own, swapped = type(module).__name__ not in LOSS_FUNCTIONS, are_swapped(logits, labels)
+            if is_own and swapped:
+                self._swapped.add(name)  # for validation, where nothing has gradients
+            swapped |= name in self._swapped
+            logits, labels = (labels, logits) if swapped else (logits, labels)
+            if is_own:
+                self._checks.on_loss(LossCall("", logits, labels, output, mean=False, swapped=swapped))
         single = SINGLE_OUTPUTS.get(type(module).__name__, "")
         self.record(name, output.detach(), logits, labels, single=single)
 
@@ -314,6 +322,7 @@ class ExternalLoop:
     @guarded
     def _on_backward(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         """Record the loss of a pass that no function of torch has computed, by the backward that it got."""
+        self._checks.loaders.uses.follow()
         loss = args[0] if args else kwargs.get("tensors")
         scaled, plain = self._recorded.scaled
         loss = plain if loss is scaled else loss

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_sample_image
 
-from clearsight.core.context import RunContext
+from clearsight.core.context import LoopInfo, RunContext
 from clearsight.core.tensors import Moment, RawTensor
 from clearsight.debugger.capture.samples import image_statistics
 from clearsight.debugger.rules.check_input_images import CheckInputImages
@@ -163,6 +163,25 @@ def test_one_odd_batch_changes_nothing() -> None:
     odd = run(ORDINARY)
     odd.add(RawTensor(Moment("train", 99, 9, 99), "input_channels", "inputs", np.full((3, 4), 50.0, dtype=np.float32)))
     assert verdict(rule(), odd) == "clear"
+
+
+@pytest.mark.parametrize(
+    ("draws", "images", "size", "expected"),
+    [
+        (560, 2, 560, "found"),
+        (560, 40, 560, "found"),
+        (560, 354, 560, "clear"),  # with replacement
+        (560, 24, 24, "clear"),  # a small dataset that is drawn often
+        (60_000, 500, 500, "clear"),  # by a sampler without an end
+        (500, 500, 50_000, "clear"),  # a subset on purpose
+        (64, 2, 560, "clear"),  # too short to tell
+        (0, 0, 0, "clear"),
+    ],
+)
+def test_an_epoch_of_few_images_is_found(draws: int, images: int, size: int, expected: str) -> None:
+    result = only(rule(), run(ORDINARY, loop=LoopInfo(epoch_draws=draws, epoch_images=images, dataset_images=size)))
+    assert result.verdict.value == expected
+    assert (f"the same {images} of {size}" in result.cause) == (expected == "found")
 
 
 def test_features_are_not_judged_as_images() -> None:

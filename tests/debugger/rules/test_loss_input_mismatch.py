@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from clearsight.core.context import LoopInfo
@@ -11,7 +12,7 @@ from clearsight.core.finding import Severity, Verdict
 from clearsight.debugger.rules.loss_input_mismatch import LossInputMismatch
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only
-from clearsight.testing.tapes import falling, flat, tape
+from clearsight.testing.tapes import falling, flat, prediction_record, tape
 from tests.debugger.rules.runs import CHANCE, batches, facts, with_predictions
 
 STEPS = 40
@@ -99,3 +100,29 @@ def test_outputs_for_far_more_classes_than_labels_are_found() -> None:
     some = with_predictions(run(width=12), flat(2.0, STEPS))
     assert "1000 outputs" in only(rule(), wide).cause
     assert only(rule(), some).verdict is Verdict.CLEAR
+
+
+def test_labels_that_only_validation_has_do_not_call_for_fewer_outputs() -> None:
+    merged = with_predictions(run(width=1000, highest_label=1), flat(2.0, STEPS))
+    merged.add(prediction_record([*range(600)], [*range(600)], mode="eval"))
+    assert only(rule(), merged).verdict is Verdict.CLEAR
+
+
+@pytest.mark.parametrize(
+    ("losses", "level", "expected"),
+    [
+        (-falling(1000.0, 0.0, STEPS)[::-1], CHANCE, "found"),  # without a lower end
+        (np.append(flat(2.0, STEPS - 1), np.inf), CHANCE, "found"),
+        (falling(CHANCE, 0.7, STEPS), 0.2, "clear"),  # made for labels first
+        (-falling(1000.0, 0.0, STEPS)[::-1], 0.2, "clear"),  # a density, beside a network that learns
+        (flat(CHANCE, STEPS), CHANCE, "clear"),  # it does not learn, for another reason
+    ],
+    ids=["falls for ever", "not finite", "learns", "density", "level"],
+)
+def test_labels_first_in_a_loss_of_another_library(losses: Any, level: float, expected: str) -> None:
+    saved = with_predictions(
+        run(losses, context={"loss": "OwnLoss"}, loss_faults={"own_swapped": 9}), flat(level, STEPS)
+    )
+    finding = only(rule(), saved)
+    assert finding.verdict.value == expected
+    assert ("gets the labels first" in finding.cause) == (expected == "found")

@@ -61,6 +61,28 @@ def test_accumulated_batches_and_a_few_skipped_steps_are_clear() -> None:
     assert [only(rule(), saved).verdict for saved in (accumulated, skipped)] == [Verdict.CLEAR] * 2
 
 
+def test_batches_that_nothing_follows_are_found() -> None:
+    never = only(rule(), run(flat(CHANCE, STEPS), steps=0, backwards=0, unfollowed=30))
+    assert (never.severity, "30 batches were run" in never.cause) == (Severity.SEVERE, True)
+    many = only(rule(), run(flat(CHANCE, STEPS), trained_batches=STEPS, skipped_batches=3 * STEPS))
+    assert (many.severity, many.value) == (Severity.WARNING, 0.75)
+    assert "120 of 160 training batches" in many.cause
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"trained_batches": 32, "skipped_batches": 8},  # whose loss is not finite, say
+        {"trained_batches": 0, "skipped_batches": 4},
+        {"steps": 0, "backwards": 0, "unfollowed": 30, "moved": True},  # updates without gradients
+        {"steps": 0, "backwards": 0, "unfollowed": 4},
+    ],
+    ids=["a fifth", "few", "moved", "a start"],
+)
+def test_some_batches_that_nothing_follows_are_no_fault(counts: dict[str, Any]) -> None:
+    assert not only(rule(), run(flat(CHANCE, STEPS), **counts)).found
+
+
 def test_a_loop_of_our_own_is_not_judged() -> None:
     saved = tape(loss=flat(CHANCE, STEPS), context=facts())
     assert only(rule(), saved).verdict is Verdict.NOT_ENOUGH_DATA

@@ -173,6 +173,38 @@ def test_many_wrong_predictions_are_no_permutation() -> None:
     assert only(rule(), run(photographs(seed=2), accuracy=0.4)).verdict is Verdict.CLEAR
 
 
+def classes(train: Any, valid: Any, *, epochs: int = 3, ended: bool = True) -> Tape:
+    """Return a run with these labels, each predicted right two times of three. train: of every epoch."""
+    saved = Tape(facts(), ended=ended)
+    for epoch in range(1, epochs + 1):
+        labels = np.asarray(train)
+        saved.add(prediction_record(labels, np.where(np.arange(len(labels)) % 3, labels, 0), step=epoch, epoch=epoch))
+    labels = np.asarray(valid)
+    saved.add(prediction_record(labels, np.where(np.arange(len(labels)) % 3, labels, 0), mode="eval"))
+    return saved
+
+
+def test_classes_that_only_validation_has_are_found() -> None:
+    finding = only(rule(), classes([0, 1, 2] * 60, [*range(5)] * 20))
+    assert (finding.severity, finding.value) == (Severity.SEVERE, 0.4)
+    assert "40 of 100 validation images are of classes that none of 540 training labels has: d and e" in finding.cause
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        classes([0, 1, 2] * 60, [0, 1, 2] * 30 + [3, 3]),  # a rare class that the split left out
+        classes([0, 1, 2] * 5, [*range(5)] * 20),  # an epoch of few images
+        classes([0, 1, 2] * 60, [3, 4] * 40),  # classes apart, as in image retrieval
+        classes([*range(5)] * 30, [0, 1, 2] * 30),
+        classes([0, 1, 2] * 60, [*range(5)] * 20, epochs=2, ended=False),  # other classes may come
+    ],
+    ids=["rare", "few", "apart", "more in training", "early"],
+)
+def test_other_differences_of_the_classes_are_clear(saved: Tape) -> None:
+    assert not only(rule(), saved).found
+
+
 def test_few_images_are_not_enough() -> None:
     saved = Tape(facts(), ended=True)
     saved.add(prediction_record([0, 1], [0, 1], mode="eval"))

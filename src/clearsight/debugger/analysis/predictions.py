@@ -10,7 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.context import RunContext
+from clearsight.core.statistics import wilson
 from clearsight.core.view import Ints, PredictionTable, RunView
+
+_ABOVE = 0.1  # accuracy that a guess must be exceeded by, beyond the interval
 
 
 def select_rows(table: PredictionTable, rows: npt.NDArray[Any]) -> PredictionTable:
@@ -63,6 +66,16 @@ def training_steps(view: RunView) -> tuple[Ints, Ints]:
 def join_names(names: Sequence[str]) -> str:
     """Return names in a row: "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
+
+
+def has_learned(view: RunView) -> bool:
+    """Return True if the network is right about its latest training images more often than a guess."""
+    table = view.predictions()
+    late = select_rows(table, np.arange(len(table)) >= len(table) - max(1, len(table) // 3))
+    if not len(late):
+        return False
+    chance = float(np.unique(late.labels, return_counts=True)[1].max()) / len(late)
+    return wilson(int((late.labels == late.predictions).sum()), len(late)).low > chance + _ABOVE
 
 
 def _latest_per_image(table: PredictionTable) -> PredictionTable:

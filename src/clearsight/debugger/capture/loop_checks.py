@@ -15,7 +15,7 @@ from clearsight.core.guard import Guard, guarded
 from clearsight.core.tensors import Mode
 from clearsight.debugger.capture.forward_replay import tensors_in
 from clearsight.debugger.capture.initial_weights import HiddenWeights, unset_norms
-from clearsight.debugger.capture.loaders import BatchSource, LoaderTracker
+from clearsight.debugger.capture.loaders import BatchSource, BatchUse, LoaderTracker
 from clearsight.debugger.capture.loss_checks import LossCall, LossChecks
 from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.safe_hook import SafeHook
@@ -107,13 +107,23 @@ class LoopChecks:
         if call is None:
             return
         if call.gradients and not call.backward and not call.stepped:
-            call.source.used(training=call.training, backward=False)
-            if call.mode == "train" and call.source.role == "eval" and len(self._misread["train"]) < _MISREAD:
-                self._misread["train"].append(call.number)
+            trains = any(self._counts.get(name) for name in ("backwards", "steps"))
+            call.source.used(training=call.training, backward=False, trains=trains)
+            if call.mode == "train":
+                self._misread_training(call)
         # Without labels only images of another dataset count: BatchNorm's statistics are measured anew without any.
         elif not call.gradients and call.mode == "eval" and call.source.is_loader and not call.source.same_data:
             self._evaluated(call)
         self._count_lost()
+
+    def _misread_training(self, call: ForwardCall) -> None:
+        """List a pass in train mode that no backward followed, as soon as it is known to be one of an evaluation."""
+        source = call.source
+        if not source.role and len(source.unsure) < _MISREAD:
+            source.unsure.add(call.number)
+        elif source.role == "eval" and len(self._misread["train"]) < _MISREAD:
+            self._misread["train"] += [*sorted(source.unsure - {call.number}), call.number]
+            source.unsure.clear()
 
     @guarded
     def on_output(self, number: int, output: Any, args: Any = ()) -> None:
@@ -132,14 +142,18 @@ class LoopChecks:
         if tensor.requires_grad:
             if call.checked:
                 self.hidden.read(tensor, tensors_in(args))
-            tensor.register_hook(SafeHook(partial(self._reached, call)))  # type: ignore[no-untyped-call]
+            trains, uses = call.training and call.gradients, self.loaders.uses
+            use = uses.begin(call.source, self.loaders.draws) if trains else None
+            tensor.register_hook(SafeHook(partial(self._reached, call, use)))  # type: ignore[no-untyped-call]
 
     @guarded
-    def _reached(self, call: ForwardCall, gradient: Tensor) -> None:
-        """Count a backward that reaches the model's output."""
+    def _reached(self, call: ForwardCall, use: BatchUse | None, gradient: Tensor) -> None:
+        """Count a backward that reaches the model's output. use: of its batch, where it trains."""
         if call.backward:
             return
         call.backward = True
+        if use is not None:
+            self.loaders.uses.follow(use)
         if call.single is not None and call.single.shape == gradient.shape:
             self.loss.check_gradient(call.single, gradient)
         call.single = None
@@ -263,6 +277,8 @@ class LoopChecks:
         writes = self.weights.info()
         # Where the first weights are back at the end, so are the statistics of new layers.
         is_trained = self._counts.get("backwards", 0) > 0 and writes.final != 0
+        uses, (draws, images, size) = self.loaders.uses, self.loaders.coverage()
+        uses.end()
         return LoopInfo(
             **self._counts,  # type: ignore[arg-type]  # True and False are numbers
             moved=moved and not self._counts.get("steps"),
@@ -286,6 +302,12 @@ class LoopChecks:
             averaged=self._averaged(),
             unfrozen=sum(p.requires_grad and p.dim() > 1 and not self._model.holds(p) for p in self._frozen),
             attributes=sum(map(_frozen_under_attribute, self._model.model.modules())) if self._frozen else 0,
+            trained_batches=uses.trained,
+            skipped_batches=uses.skipped,
+            unfollowed=uses.unfollowed,
+            epoch_draws=draws,
+            epoch_images=images,
+            dataset_images=size,
             schedule=self.schedule.info(),
             writes=writes,
         )

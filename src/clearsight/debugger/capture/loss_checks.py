@@ -35,6 +35,8 @@ Array = npt.NDArray[np.float64]
 LOSS_FUNCTIONS: Mapping[str, SharedPatch] = {
     name: SharedPatch(owner, kernel) for name, (owner, kernel, _) in _KERNELS.items() if hasattr(owner, kernel)
 }
+# What changes with the order of its arguments. A reverse divergence takes the outputs as its targets on purpose.
+_ORDERED = frozenset({"CrossEntropyLoss", "BCEWithLogitsLoss", "BCELoss"})
 _MEAN = 1  # the reduction as a number
 _SMOOTHING = 5  # place of the label smoothing among the arguments of the cross entropy
 _POSITIVE = 3  # place of the weight of the label 1 among those of the binary cross entropy
@@ -56,7 +58,8 @@ class LossCall:
     """A call of a loss.
 
     name: of the class of torch.nn, "" for another module.  mean: True if it is the mean over the batch.
-    smoothing: of the labels.  weights: of the classes, (C,), or of the label 1 of a binary cross entropy.
+    smoothing: of the labels.  weights: of the classes, (C,), or of the label 1 of a binary cross entropy.  swapped:
+    True if it was called with the targets first.
     """
 
     name: str
@@ -66,6 +69,7 @@ class LossCall:
     mean: bool
     smoothing: float = 0.0
     weights: Tensor | None = None
+    swapped: bool = False
 
     @classmethod
     def of(cls, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], value: Any) -> LossCall | None:
@@ -81,14 +85,17 @@ class LossCall:
             inputs, targets = inputs[0], targets[:, :1]
         place = _KERNELS[name][2]
         reduction = args[place] if len(args) > place else kwargs.get("reduction", _MEAN)
+        swapped = name in _ORDERED and are_swapped(inputs, targets)
+        if swapped:
+            inputs, targets = targets, inputs
         if name == "BCEWithLogitsLoss":
             weights = args[_POSITIVE] if len(args) > _POSITIVE else kwargs.get("pos_weight")
-            return cls(name, inputs, targets, value, reduction == _MEAN, weights=weights)
+            return cls(name, inputs, targets, value, reduction == _MEAN, weights=weights, swapped=swapped)
         if name != "CrossEntropyLoss":
-            return cls(name, inputs, targets, value, reduction == _MEAN)
+            return cls(name, inputs, targets, value, reduction == _MEAN, swapped=swapped)
         smoothing = args[_SMOOTHING] if len(args) > _SMOOTHING else kwargs.get("label_smoothing", 0.0)
         weights = args[2] if len(args) > 2 else kwargs.get("weight")
-        return cls(name, inputs, targets, value, reduction == _MEAN, float(smoothing), weights)
+        return cls(name, inputs, targets, value, reduction == _MEAN, float(smoothing), weights, swapped)
 
 
 class LossChecks:
@@ -98,7 +105,8 @@ class LossChecks:
     "cross_entropy_on_clamp", "bce_on_probabilities", "bce_on_relu", "softmax_of_one", "one_output", "broadcast",
     "targets_outside" (of 0 to 1), "labels_outside" (of the outputs), "shapes", "kl_div_on_probabilities",
     "kl_div_on_logits", "margin_on_probabilities", "distance_of_probabilities" (a squared or absolute error),
-    "class_numbers" (as values of a single output), "softmax_over_batch".
+    "class_numbers" (as values of a single output), "softmax_over_batch", "swapped" (targets first),
+    "own_swapped" (the same in a loss of another library, which may be made so).
     """
 
     def __init__(self, sender: RecordSender) -> None:
@@ -125,6 +133,10 @@ class LossChecks:
         if isinstance(call.value, Exception):
             self._rejected(call)
             return
+        if call.swapped:
+            self.faults["swapped" if call.name else "own_swapped"] += 1
+            if call.name:
+                return
         if _is_over_batch(call):
             self.faults["softmax_over_batch"] += 1
             return
@@ -333,6 +345,11 @@ def _logits_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
 def _probabilities_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     shares = outputs.clamp(1e-7, 1 - 1e-7)
     return -(labels * shares.log() + (1 - labels) * (1 - shares).log()).mean()
+
+
+def are_swapped(first: Tensor, second: Tensor) -> bool:
+    """Return True if the second argument of a loss depends on the model and the first does not."""
+    return second.requires_grad and not first.requires_grad
 
 
 def _close(first: Tensor, second: Tensor) -> bool:

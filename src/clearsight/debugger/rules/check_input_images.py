@@ -22,6 +22,10 @@ class CheckInputImages(Rule):
     """Found when the inputs are not finite, (nearly) constant, always the same batch or the same few
     images, normalised twice, far off centre, or smooth with three channels that hardly agree.
 
+    Few are the images of an epoch of which a tenth or less are different ones. Where the DataLoader of a loop tells the
+    indices they are counted, however the images are changed, and must be a tenth or less of the dataset too: a small
+    dataset that is drawn often, a subset, and classes that are drawn evenly are clear.
+
     A channel is off centre if its mean, over all batches seen, is beyond `max_mean`. SageMaker's rule of this name uses
     0.2, which every bright or dark dataset exceeds: skin has a mean of +1 after ImageNet's normalisation. But no image
     in [0, 1] gets beyond 3 with the usual figures (white is 2.6 with ImageNet's, 2.8 with those of handwritten digits),
@@ -30,7 +34,10 @@ class CheckInputImages(Rule):
     place of `permute` makes channels of different parts of an image.
     """
 
-    explains = ("NotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooLow")
+    explains = (
+        *("NotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooLow", "Overfit", "Overtraining"),
+        "BatchNormDrift",
+    )
     unused = ("regex", "channel")
 
     max_mean: float = setting(3.0, "largest distance of a channel's mean from 0", above=0, aliases=("threshold_mean",))
@@ -47,8 +54,8 @@ class CheckInputImages(Rule):
 
     def check(self, view: RunView) -> list[Finding]:
         # Counted before training: a frozen backbone's head gets features, whose values do not show it.
-        if (blank := self._blank(view)) is not None:
-            return [blank]
+        if (early := self._blank(view) or self._few_drawn(view)) is not None:
+            return [early]
         saved = [(at.step, value) for at, value in view.raw("input_channels")]
         if view.context.cached or len(saved) < self.batches:
             cause = "the watched model gets features, not images" if view.context.cached else ""
@@ -162,6 +169,27 @@ class CheckInputImages(Rule):
             advice="Look at the sampler and at the indices that it draws: most training images are never used.",
             confidence=0.9,
             evidence=Series.of("different images so far", [0], [distinct]),
+        )
+
+    def _few_drawn(self, view: RunView) -> Finding | None:
+        """Return a finding if the sampler drew few images of the dataset over and over in an epoch."""
+        loop = view.context.loop
+        draws, images, size = loop.epoch_draws, loop.epoch_images, loop.dataset_images
+        if draws < _LEAST_DRAWN or images > self.max_distinct * min(draws, size):
+            return None
+        return self.found(
+            value=images / draws,
+            threshold=self.max_distinct,
+            unit="of the images of an epoch",
+            severity=Severity.SEVERE,
+            steps=(1, max(1, view.done())),
+            subject="inputs",
+            cause=f"the sampler draws {draws:,} images in an epoch, and they are the same {images:,} of {size:,} again "
+            "and again",
+            advice="Look at the indices that it draws: it may need a weight for each image and not for each class, or "
+            "the length of the whole dataset.",
+            confidence=0.95,
+            evidence=Series.of("different images of an epoch", [0], [images]),
         )
 
     def _equal(self, view: RunView) -> Finding | None:

@@ -9,6 +9,7 @@ from clearsight.core.learning_rates import highest_usual_rate, optimizer_family,
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
+from clearsight.debugger.analysis.predictions import has_learned
 
 _NEVER_NEGATIVE = ("crossentropyloss", "nllloss", "bceloss", "bcewithlogitsloss")
 _BELOW_ZERO = -1e-4  # rounding makes a loss slightly negative
@@ -22,6 +23,9 @@ _SHRUNK = 0.2  # factor of the logits: distillation, which softens them on purpo
 _SMOOTHED = 0.5  # label smoothing above which the label says less than the rest
 _UNEVEN = 1.5  # largest over smallest, of weights and of images, below which weights do not matter
 _TOO_HEAVY = 10.0  # times: a rare disease may count several times as much on purpose
+_OWN_SHARE = 0.4  # of the checked losses: one of another library may call a loss of torch, which is checked too
+_PART = 5  # the first and the last fifth of the losses are compared
+_DIVERGED = 3  # times the first loss, or 1 where that is less
 _ALIKE = 0.8  # correlation of the logarithms of weights and images
 
 # Fault of LoopInfo.loss_faults: what happens, and what to do. From the surest to the mildest.
@@ -33,6 +37,10 @@ _FAULTS = {
     "shapes": (
         "outputs and labels are not of the same number of images",
         "Check what flattens the outputs or the labels: both need the batch as their first dimension.",
+    ),
+    "swapped": (
+        "the loss gets the labels first and the outputs of the model second",
+        "Call it with the outputs first: loss(outputs, labels).",
     ),
     "one_output": (
         "cross entropy over a single output is always 0",
@@ -114,9 +122,11 @@ class LossInputMismatch(Rule):
     cannot be, a mean that is divided by the batch or the number of batches once more, a loss whose sign is turned,
     outputs for far more classes than the labels have, labels smoothed by half or more, class weights that grow with
     the number of images, a weight of positive labels that outweighs the negative ones, a divergence of probabilities
-    instead of their logarithms, a squared error of probabilities, and logits that are divided by a temperature or cut
-    off to a narrow range. The first passes are checked, then one in 64. With Adam and its kin a divided loss changes
-    hardly anything, so that it is an information there. SageMaker has no such rule.
+    instead of their logarithms, a squared error of probabilities, logits that are divided by a temperature or cut off
+    to a narrow range, and labels in the place of the outputs and outputs in that of the labels; in a loss that torch
+    does not define only where it diverges and the network learns nothing, since it may be made for this order. The
+    first passes are checked, then one in 64. With Adam and its kin a divided loss changes hardly anything, so that it
+    is an information there. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
@@ -147,7 +157,7 @@ class LossInputMismatch(Rule):
         if loop.loss_checks < self.checks and not refused:
             return [self.not_enough_data(have=loop.loss_checks, of="checked losses of a watched loop")]
         fault = self._inputs(view) or self._negative(view) or self._factor(view) or self._width(view)
-        fault = fault or self._divided_outputs(view) or self._smoothed(view) or self._weights(view)
+        fault = fault or self._order(view) or self._divided_outputs(view) or self._smoothed(view) or self._weights(view)
         fault = fault or self._positive_weight(view)
         return [fault or self.clear(value=0.0, threshold=self.share, unit="of the checked losses")]
 
@@ -216,7 +226,8 @@ class LossInputMismatch(Rule):
 
     def _width(self, view: RunView) -> Finding | None:
         loop, labels = view.context.loop, view.predictions().labels
-        classes = loop.highest_label + 1
+        # Labels that only validation has are no reason for fewer outputs.
+        classes = max(loop.highest_label, int(view.predictions("eval").labels.max(initial=-1))) + 1
         if classes < 2 or loop.width < _TOO_WIDE * classes or len(labels) < _PER_CLASS * classes:
             return None
         cause = f"the model has {loop.width} outputs, but the {len(labels):,} training labels seen are of {classes}"
@@ -227,6 +238,25 @@ class LossInputMismatch(Rule):
             f"Replace the last layer by one with {classes} outputs, and pass its parameters to the optimizer.",
             Severity.WARNING,
         )
+
+    def _order(self, view: RunView) -> Finding | None:
+        """Return a finding on a loss of the author's that gets the labels first, and whose value diverges.
+
+        It may be made for this order, as those of Keras are. So nothing is said while the network learns.
+        """
+        loop, values = view.context.loop, view.scalar("loss").values
+        count = loop.loss_faults.get("own_swapped", 0)
+        if count < max(self.checks, _OWN_SHARE * loop.loss_checks) or not len(view.predictions()) or has_learned(view):
+            return None
+        part = max(1, len(values) // _PART)
+        broken = not np.isfinite(values).all()
+        first, last = (float(np.median(values[place])) for place in (slice(None, part), slice(-part, None)))
+        if not values.size or not (broken or abs(last) > _DIVERGED * max(1.0, abs(first))):
+            return None
+        cause = f"{view.context.loss or 'the loss'} gets the labels first and the outputs of the model second, and its "
+        cause += "value is not finite" if broken else f"value went from {first:.3g} to {last:.3g}"
+        advice = "Call it with the outputs first, unless it is made for this order."
+        return self._finding(view, count / loop.loss_checks, f"{cause} while the network learns nothing", advice)
 
     def _divided_outputs(self, view: RunView) -> Finding | None:
         """Return a finding on logits that are made so small that the loss hardly depends on them."""

@@ -22,8 +22,10 @@ class UpdateMissing(Rule):
 
     A hook counts both in an external loop; an optimizer that was not passed to it counts from its first step. Exact
     causes are told apart: no step at all, steps of another optimizer, gradients that are cleared before the step, a
-    loss that does not reach the model, and another model than the watched one that is run. Accumulated batches are
-    clear: their gradients are still there at the next step.
+    loss that does not reach the model, and another model than the watched one that is run. Found too where training
+    batches meet the model and neither a backward nor a step follows: all batches of the loop, or most of those of its
+    training DataLoader. Accumulated batches are clear: their gradients are still there at the next step, or their
+    losses are added up until then.
 
     An update is lost too where something else than the optimizer writes the weights. A sample of their values tells:
     they are set back again and again to those from before the training, or to those of an epoch that is not the best;
@@ -53,6 +55,8 @@ class UpdateMissing(Rule):
         if another and loop.unwatched_losses >= self.passes:
             return [self._another_model(view, loop)]
         seen = max(loop.backwards, loop.steps)
+        if skipped := self._skipped(view, loop):
+            return [skipped]
         known = bool(view.context.optimizer)
         if seen < self.passes or (not known and loop.moved):  # weights that move without one: an update by hand
             cause = "no optimizer is known" if seen >= self.passes else ""
@@ -81,6 +85,22 @@ class UpdateMissing(Rule):
             severity = Severity.SEVERE if found.severe else Severity.WARNING
             return [self._found(view, found.share, found.cause, _OVERWRITTEN, severity=severity)]
         return [self.clear(value=max(empty, lost), threshold=self.share)]
+
+    def _skipped(self, view: RunView, loop: LoopInfo) -> Finding | None:
+        """Return a finding on batches that are run in train mode and never trained on."""
+        advice = "Look at what stands between the forward pass and loss.backward(): a condition that skips batches, a "
+        advice += "return or continue, an exception that is caught."
+        never = not loop.backwards and not loop.steps and not loop.moved
+        # Without an optimizer the script may only evaluate, and forget model.eval() and torch.no_grad().
+        if never and view.context.optimizer and loop.unfollowed >= self.passes:
+            cause = f"{loop.unfollowed} batches were run in train mode with gradients on, and neither a backward nor a "
+            return self._found(view, 1.0, f"{cause}step followed any of them", advice)
+        share = loop.skipped_batches / max(1, loop.skipped_batches + loop.trained_batches)
+        if loop.skipped_batches < self.passes or share <= self.share:
+            return None
+        batches = loop.skipped_batches + loop.trained_batches
+        cause = f"{loop.skipped_batches} of {batches} training batches were run, and neither a backward nor a step"
+        return self._found(view, share, f"{cause} followed", advice, severity=Severity.WARNING)
 
     def _another_model(self, view: RunView, loop: LoopInfo) -> Finding:
         cause = f"{loop.unwatched_losses} losses were computed without a forward pass of the watched model, and"

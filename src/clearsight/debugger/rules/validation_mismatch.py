@@ -14,6 +14,7 @@ from clearsight.debugger.analysis.predictions import (
     class_count,
     class_name,
     confusion_matrix,
+    has_learned,
     join_names,
     select_rows,
     validation_predictions,
@@ -37,6 +38,9 @@ _GAP = 0.2  # accuracy of a linear model by which training labels must be easier
 _SAME_SIZE = 1.1  # ratio of sides up to which sharpness can be compared
 _ALL_GREY, _FEW_GREY = 0.95, 0.5  # share of grey images of a split that shows no colours, and of one that does
 _NAMED = 3  # classes that a message names
+_OF_CLASS = 5  # validation images of a class, fewer of which may be an accident of the split
+_EXPECTED = 10  # surely so many of a class in an epoch of training: that none comes by chance is 1 in 20,000
+_EPOCHS = 2  # of training before a run has ended: classes may come one after the other on purpose
 
 
 class ValidationMismatch(Rule):
@@ -55,7 +59,9 @@ class ValidationMismatch(Rule):
 
     Labels are found where the predictions fit other class numbers better (a shift, or any permutation, fitted on one
     half of the images and tested on the other), while training is learned; or where a linear model on the network's
-    features can tell the training labels and not the validation labels. SageMaker has no such rule.
+    features can tell the training labels and not the validation labels; or where validation has classes that no
+    training batch ever had, although by their share an epoch had ten of each. Splits without a class in common, as
+    those of image retrieval, are clear. SageMaker has no such rule.
     """
 
     explains = ("Overfit", "Overtraining", "Confusion", "DataLeak")
@@ -86,7 +92,9 @@ class ValidationMismatch(Rule):
                 or self._changed(view)
                 or self._kind(view, train, valid)
             )
-        found.append(self._class_numbers(view, table) or self._unrelated_labels(view))
+        found.append(
+            self._missing_classes(view, table) or self._class_numbers(view, table) or self._unrelated_labels(view)
+        )
         return [finding for finding in found if finding is not None] or [
             self.clear(value=0.0, threshold=self.max_shift)
         ]
@@ -208,10 +216,43 @@ class ValidationMismatch(Rule):
             result.append((blur, self.max_blur, f"are {blur:.2g} times as sharp"))
         return result
 
+    def _missing_classes(self, view: RunView, table: PredictionTable) -> Finding | None:
+        """Return a finding on classes of validation that no training batch had."""
+        train = view.predictions()
+        if not len(train) or not len(table) or not (view.ended or len(np.unique(train.epochs)) > _EPOCHS):
+            return None
+        counts = np.bincount(table.labels[table.labels >= 0])
+        known = np.isin(np.arange(len(counts)), train.labels)
+        drawn = int(np.count_nonzero(train.epochs == train.epochs[0]))
+        missing = [
+            label
+            for label in np.flatnonzero((counts >= _OF_CLASS) & ~known).tolist()
+            if drawn * wilson(int(counts[label]), len(table)).low >= _EXPECTED
+        ]
+        if not missing or not counts[known].any():
+            return None
+        images = int(counts[missing].sum())
+        names = [class_name(view.context, label) for label in missing[:_NAMED]]
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        return self.found(
+            value=images / len(table),
+            threshold=0.0,
+            unit="of the validation images",
+            severity=Severity.SEVERE,
+            steps=(1, view.done()),
+            subject="validation labels",
+            cause=f"{images} of {len(table):,} validation images are of classes that none of {len(train):,} training "
+            f"labels has: {', '.join(names) if more else join_names(names)}{more}",
+            advice="Check what the training sampler draws, how the images were split (sorted ones must be shuffled "
+            "before), and how the training labels are made.",
+            confidence=0.95,
+            evidence=Series.of("validation images by class", np.arange(len(counts)), counts),
+        )
+
     def _class_numbers(self, view: RunView, table: PredictionTable) -> Finding | None:
         """Return a finding if the predictions fit other class numbers than those of the labels."""
         classes = class_count(view.context, table)
-        if len(table) < self.images or classes < 2 or not _learned(view):
+        if len(table) < self.images or classes < 2 or not has_learned(view):
             return None
         fitted, order = _permuted_accuracy(table, classes)
         correct = int((table.labels == table.predictions).sum())
@@ -266,16 +307,6 @@ class ValidationMismatch(Rule):
             confidence=0.85,
             evidence=Series.of("accuracy on validation features", [f.step for f in valid], [f.accuracy for f in valid]),
         )
-
-
-def _learned(view: RunView) -> bool:
-    """Return True if the network is right about its latest training images more often than a guess."""
-    table = view.predictions()
-    late = select_rows(table, np.arange(len(table)) >= len(table) - max(1, len(table) // 3))
-    if not len(late):
-        return False
-    chance = float(np.unique(late.labels, return_counts=True)[1].max()) / len(late)
-    return wilson(int((late.labels == late.predictions).sum()), len(late)).low > chance + _GAIN
 
 
 def _permuted_accuracy(table: PredictionTable, classes: int) -> tuple[int, Ints]:

@@ -70,7 +70,6 @@ class LoopChecks:
         self._model, self._on_backward = model, on_backward
         self._counts: dict[str, int] = {}
         self._misread: dict[Mode, list[int]] = {"train": [], "eval": []}  # by the mode that they seemed to have
-        self._frozen = tuple(parameter for _, parameter in model.parameters if not parameter.requires_grad)
         self._width = 0
         self._pending = 0  # backwards since the last optimizer step
         self._has_gradient = False  # the last weight had one at a step
@@ -300,8 +299,8 @@ class LoopChecks:
             output_factor=multiples[len(multiples) // 2] if multiples else 0.0,
             own_share=self.loss.mixtures.own_share,
             averaged=self._averaged(),
-            unfrozen=sum(p.requires_grad and p.dim() > 1 and not self._model.holds(p) for p in self._frozen),
-            attributes=sum(map(_frozen_under_attribute, self._model.model.modules())) if self._frozen else 0,
+            unfrozen=sum(p.requires_grad and p.dim() > 1 and not self._model.holds(p) for p in self._model.frozen),
+            attributes=sum(map(_frozen_under_attribute, self._model.model.modules())),
             trained_batches=uses.trained,
             skipped_batches=uses.skipped,
             unfollowed=uses.unfollowed,

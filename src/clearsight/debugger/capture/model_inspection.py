@@ -140,6 +140,11 @@ def _optimized(optimizer: torch.optim.Optimizer | None) -> set[int]:
     return {id(p) for group in (optimizer.param_groups if optimizer else ()) for p in group["params"]}
 
 
+def takes_gradient(parameter: nn.Parameter) -> bool:
+    """Return True unless a parameter is frozen now: a loop may freeze layers at any time."""
+    return parameter.requires_grad
+
+
 def _held(
     trainable: Sequence[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer | None
 ) -> tuple[tuple[str, nn.Parameter], ...]:
@@ -155,6 +160,7 @@ class InspectedModel:
     model: the module itself.  entry: the module whose forward pass can be hooked; None where it is compiled in place.
     layers: the leaves that can be hooked: those outside of compiled parts.  parameters: by name, shared ones once.
     trainable: those that take gradients.  trained: those that the optimizer holds (trainable, where there is none).
+    frozen: those that took none when the model was inspected first.
     last: the last trainable weight.  compiled: True if any part is compiled.  replayable: True if the model can be run
     again, layer by layer.
     """
@@ -166,6 +172,7 @@ class InspectedModel:
     parameters: tuple[tuple[str, nn.Parameter], ...]
     trainable: tuple[tuple[str, nn.Parameter], ...]
     trained: tuple[tuple[str, nn.Parameter], ...]
+    frozen: tuple[nn.Parameter, ...]
     last: nn.Parameter | None
     compiled: bool
     replayable: bool
@@ -189,6 +196,7 @@ class InspectedModel:
             parameters=parameters,
             trainable=trainable,
             trained=_held(trainable, optimizer),
+            frozen=tuple(p for _, p in parameters if not p.requires_grad),
             last=weights[-1] if weights else None,
             compiled=wrapped or bool(hidden),
             replayable=not hidden and not is_synchronised,

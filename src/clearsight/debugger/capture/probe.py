@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from clearsight.core.guard import Guard, guarded
 from clearsight.core.tensors import Mode, Moment, SavedRecord
 from clearsight.debugger.capture.forward_replay import ForwardPass, ModeComparison, ReplayFlag, tensors_in
-from clearsight.debugger.capture.model_inspection import InspectedModel
+from clearsight.debugger.capture.model_inspection import InspectedModel, takes_gradient
 from clearsight.debugger.capture.nonfinite import NonFiniteTracer, StepEvidence
 from clearsight.debugger.capture.predictions import BatchPredictions, Single, output_range
 from clearsight.debugger.capture.safe_hook import HookGroup
@@ -140,13 +140,13 @@ class Probe:
         if builder is None or model is None:
             return
         if builder.statistics and model.last is not None:
-            for parameter in model.sampled:
+            for parameter in filter(takes_gradient, model.sampled):
                 self._step_hooks.attach(parameter.register_hook, partial(self._on_first_backward, parameter))
-            if model.optimizer is not None:
+            if model.optimizer is not None and takes_gradient(model.last):
                 self._step_hooks.attach(model.last.register_post_accumulate_grad_hook, self._on_raw_gradient)
         if model.optimizer is None:
             self.capture.updates = ParameterUpdates(model, builder)
-            for name, parameter in model.trainable:
+            for name, parameter in (item for item in model.trainable if takes_gradient(item[1])):
                 self._step_hooks.attach(parameter.register_post_accumulate_grad_hook, partial(self._on_gradient, name))
 
     @guarded

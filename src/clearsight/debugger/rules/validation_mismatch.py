@@ -128,7 +128,9 @@ class ValidationMismatch(Rule):
     def _grey(self, view: RunView, train: SampledImages, valid: SampledImages) -> Finding | None:
         """Return a finding if one split shows no colours and the other one does."""
         shares = train.grey_share, valid.grey_share
-        if max(shares) < _ALL_GREY or min(shares) > _FEW_GREY:
+        coloured_images = valid if shares[0] > shares[1] else train
+        # Noise on grey images is no colour.
+        if max(shares) < _ALL_GREY or min(shares) > _FEW_GREY or not coloured_images.colourful:
             return None
         grey, coloured = ("training", "validation") if shares[0] > shares[1] else ("validation", "training")
         return self.found(

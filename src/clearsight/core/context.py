@@ -142,7 +142,8 @@ class LoopInfo:
     output_factor: number by which the loop multiplied the outputs before a loss on logits; 0 for not known.
     own_share: mean share of its own that an image has where images are mixed and their labels are not; 1 elsewhere.
     averaged: share of the way of the trained weights that their moving average has gone, where another model of such
-    weights is what the loop evaluates; None where there is none.
+    weights is what the loop evaluates; None where there is none.  averaged_unset: its BatchNorms with the statistics of
+    new layers.
     writes: what something else than an optimizer wrote into the weights.
     trained_batches, skipped_batches: batches of training DataLoaders that met the model in train mode with gradients
     on, with and without a backward or step behind them.  unfollowed: those without, of any source.
@@ -186,6 +187,7 @@ class LoopInfo:
     output_factor: float = 0.0
     own_share: float = 1.0
     averaged: float | None = None
+    averaged_unset: int = 0
     trained_batches: int = 0
     skipped_batches: int = 0
     unfollowed: int = 0

@@ -306,6 +306,7 @@ class ExternalLoop:
             return
         if self._sees_forward and self._checks.is_unseen(call):
             self._begin_unseen_pass()
+            self._session.probe.read_unseen(self._checks.loaders.held_out_images)
         elif not self._checks.belongs(call):
             return
         self._checks.on_loss(call)

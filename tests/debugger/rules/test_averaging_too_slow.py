@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 import clearsight
 from clearsight.core.context import LoopInfo
+from clearsight.core.finding import Severity
 from clearsight.debugger.rules.averaging_too_slow import AveragingTooSlow
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, tape
@@ -44,6 +45,11 @@ def control() -> Tape:
 
 def test_the_advice_fits_the_length_of_the_run() -> None:
     assert "0.833 or less" in only(rule(), fault()).advice
+
+
+def test_an_average_that_is_behind_is_a_warning() -> None:
+    assert only(rule(), run(0.5)).severity is Severity.WARNING
+    assert only(rule(), fault()).severity is Severity.SEVERE
 
 
 @pytest.mark.parametrize(("rise", "is_found"), [(0.0, True), (0.01, False)])
@@ -83,3 +89,30 @@ def test_an_average_that_a_loop_evaluates(kind: str, decay: float, found: bool, 
     hook.close()
     assert hook.failure is None
     assert ("AveragingTooSlow" in roots(hook)) is found
+
+
+@pytest.mark.parametrize("buffers", [False, True])
+def test_an_average_by_hand_needs_the_buffers_too(buffers: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
+    average = copy.deepcopy(model).eval()
+    hook = clearsight.Hook(tmp_path / "run", quiet=True).watch(model, optimizer=optimizer)
+    for _ in range(3):
+        for images, labels in DataLoader(digits(0, 192), 16, shuffle=True):
+            optimizer.zero_grad()
+            functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+            with torch.no_grad():
+                for mean, new in zip(average.parameters(), model.parameters(), strict=True):
+                    mean.lerp_(new, 0.3)
+            for mean, new in zip(average.buffers(), model.buffers(), strict=True):
+                mean.copy_(new if buffers else mean)
+        with torch.no_grad():
+            for images, labels in DataLoader(digits(200, 96), 32):
+                functional.cross_entropy(average(images), labels)
+    hook.close()
+    causes = [finding.cause for finding in hook.findings if finding.found and finding.rule == "AveragingTooSlow"]
+    assert ["its buffers are not" in cause for cause in causes] == ([] if buffers else [True])
+    # Its images come from the loader, since the average has no hooks.
+    assert len(hook.tape.raw("image_statistics", "eval")) > 0

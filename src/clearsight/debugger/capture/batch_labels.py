@@ -52,6 +52,11 @@ class BatchComparison:
         self._compared, self._differs, self._most = 0, False, _COMPARED
         self.share: float | None = None
 
+    @property
+    def same(self) -> bool:
+        """True where the model got every batch that was compared as it was drawn."""
+        return self._compared > 0 and not self._differs
+
     def labels(self, drawn: DrawnBatch | None, inputs: Tensor | None) -> Tensor | None:
         """Return the labels of what the model gets, (N,); None where not known. Waits for a GPU a few times."""
         self.share = None

@@ -307,6 +307,15 @@ class LoaderTracker:
         """
         return self.current.comparison.labels(self._batch, inputs) if self.current.is_loader else None
 
+    @property
+    def held_out_images(self) -> Tensor | None:
+        """Images of the batch under way of a held-out loader, (N, ...), as a model without hooks gets them.
+
+        None where the loop changes the batches that it trains on: it may change these too.
+        """
+        trusted = self._trained is not None and self._trained.comparison.same
+        return self._batch.images if trusted and self.is_held_out and self._batch is not None else None
+
     def mixture(self) -> tuple[float, Tensor] | None:
         """Return the share of its own that each image of the batch has, and the labels drawn; None where none is mixed.
 

@@ -21,7 +21,7 @@ from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.safe_hook import SafeHook
 from clearsight.debugger.capture.schedulers import ScheduleTracker
 from clearsight.debugger.capture.transfer import Arrays, RecordSender
-from clearsight.debugger.capture.weight_changes import WeightChanges, averaged_share
+from clearsight.debugger.capture.weight_changes import WeightChanges, averaged_copy
 
 _FACTORS = 32  # factors of the loss that are kept
 _MISREAD = 1000  # evaluation passes that are listed
@@ -273,6 +273,7 @@ class LoopChecks:
         moved = last is not None and before is not None and not torch.equal(last.detach().to(before), before)
         factors, multiples = sorted(self.loss.factors), sorted(self.loss.output_factors)
         unset, norms = unset_norms(self._model.model)
+        averaged, averaged_unset = self._averaged()
         writes = self.weights.info()
         # Where the first weights are back at the end, so are the statistics of new layers.
         is_trained = self._counts.get("backwards", 0) > 0 and writes.final != 0
@@ -298,7 +299,8 @@ class LoopChecks:
             renewed_weights=self.hidden.renewed > 0,
             output_factor=multiples[len(multiples) // 2] if multiples else 0.0,
             own_share=self.loss.mixtures.own_share,
-            averaged=self._averaged(),
+            averaged=averaged,
+            averaged_unset=averaged_unset,
             unfrozen=sum(p.requires_grad and p.dim() > 1 and not self._model.holds(p) for p in self._model.frozen),
             attributes=sum(map(_frozen_under_attribute, self._model.model.modules())),
             trained_batches=uses.trained,
@@ -311,12 +313,12 @@ class LoopChecks:
             writes=writes,
         )
 
-    def _averaged(self) -> float | None:
-        """Return the share of the way that a moving average has gone, if it may be what the loop evaluates."""
+    def _averaged(self) -> tuple[float | None, int]:
+        """Return what `averaged_copy` tells, if a moving average may be what the loop evaluates."""
         last, before = self._model.last, self.weights.initial
         if last is None or before is None or self.loaders.held_out <= self._counts.get("eval_passes", 0):
-            return None
-        return averaged_share(self._model.model, last, before)
+            return None, 0
+        return averaged_copy(self._model.model, last, before)
 
     def _evaluated(self, call: ForwardCall) -> None:
         if not call.counted:

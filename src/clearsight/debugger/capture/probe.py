@@ -125,8 +125,7 @@ class Probe:
     def release(self) -> None:
         """Remove the hooks after a failure."""
         self._remove_step_hooks()
-        # The optimizer runs through its hooks: removing one now would break its loop. They do nothing from now on, and
-        # `end_step` or `detach` removes them.
+        # Removing one now would break the loop of the optimizer over its hooks: `end_step` or `detach` removes them.
         if not self._in_optimizer_step:
             self._hooks.remove()
 
@@ -136,8 +135,7 @@ class Probe:
         self._features.end_phase("eval")
         self._images.thumbnails.end_phase("eval")
         self._begin(Moment("train", step, epoch, step))
-        builder, model = self.capture.builder, self._model
-        if builder is None or model is None:
+        if (builder := self.capture.builder) is None or (model := self._model) is None:
             return
         if builder.statistics and model.last is not None:
             for parameter in filter(takes_gradient, model.sampled):
@@ -268,12 +266,8 @@ class Probe:
         inputs = list(tensors_in((args, kwargs)))
         images = inputs[0] if inputs and are_images(inputs[0]) else None
         self._features.begin()
-        self._images.thumbnails.begin(self.at, images)
-        if images is not None and self.at.epoch <= _FINGERPRINTED:
-            self.sender.tensor(self.at, "inputs", "input_hashes", fingerprints(images))
+        self._read_images(images)
         builder = self.capture.builder
-        if images is not None and not self.capture.inputs_read:
-            self._images.read(self.at, images, due=builder is not None and builder.statistics)
         if builder is None or self.capture.inputs_read:
             self.capture.inputs_read = True
             return
@@ -286,6 +280,20 @@ class Probe:
             for name, layer in self._model.layers:
                 self._pass_hooks.attach(layer.register_forward_hook, partial(self._on_layer_output, name))
         self._pass_hooks.attach(module.register_forward_hook, self._on_output)
+
+    def _read_images(self, images: Tensor | None) -> None:
+        self._images.thumbnails.begin(self.at, images)
+        if images is not None and self.at.epoch <= _FINGERPRINTED:
+            self.sender.tensor(self.at, "inputs", "input_hashes", fingerprints(images))
+        if images is not None and not self.capture.inputs_read:
+            builder = self.capture.builder
+            self._images.read(self.at, images, due=builder is not None and builder.statistics)
+
+    @guarded
+    def read_unseen(self, images: Tensor | None) -> None:
+        """Read the images of an evaluation pass of a model without hooks, which has begun; None for not known."""
+        if images is not None and are_images(images):
+            self._read_images(images)
 
     @guarded
     def _on_last_layer(self, module: nn.Module, args: tuple[Any, ...]) -> None:

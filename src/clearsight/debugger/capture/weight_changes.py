@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from clearsight.core.context import WeightWrites
+from clearsight.debugger.capture.initial_weights import unset_norms
 from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.transfer import Arrays, RecordSender
 
@@ -34,28 +35,29 @@ Values = npt.NDArray[np.float64]
 
 
 @torch.no_grad()
-def averaged_share(model: nn.Module, last: nn.Parameter, before: Tensor) -> float | None:
-    """Return the share of the way of a weight that its moving average in a copy of the model has gone.
+def averaged_copy(model: nn.Module, last: nn.Parameter, before: Tensor) -> tuple[float | None, int]:
+    """Return the share of the way of a weight that its moving average in a copy of the model has gone, and how many
+    BatchNorms of that copy have the statistics of new layers.
 
-    last: a weight of the model.  before: the same, before the training.  None where no copy in evaluation mode holds
-    weights between the two; of several the one that has gone least. Takes about 0.1 s, so once a run.
+    last: a weight of the model.  before: the same, before the training.  None and 0 where no copy in evaluation mode
+    holds weights between the two; of several the one that has gone least. Takes about 0.1 s, so once a run.
     """
     way = (last.detach().to(before) - before).flatten()
     length = float(torch.linalg.vector_norm(way))
     if not length:
-        return None
-    shares = []
-    for weight in _copied_weights(model, last):
+        return None, 0
+    found: list[tuple[float, int]] = []
+    for copy, weight in _copies(model, last):
         gone = (weight.to(before) - before).flatten()
         distance = float(torch.linalg.vector_norm(gone))
         # A copy that has not moved is no average, nor is one that was trained elsewhere.
         if distance and float(gone @ way) > _LINE * distance * length:
-            shares.append(float(gone @ way) / length**2)
-    return min(shares, default=None)
+            found.append((float(gone @ way) / length**2, unset_norms(copy)[0]))
+    return min(found, default=(None, 0))
 
 
-def _copied_weights(model: nn.Module, last: nn.Parameter) -> Iterator[Tensor]:
-    """Yield the finite weight of the same name in every copy of the model that is in evaluation mode."""
+def _copies(model: nn.Module, last: nn.Parameter) -> Iterator[tuple[nn.Module, Tensor]]:
+    """Yield every copy of the model that is in evaluation mode, and its finite weight of the same name."""
     name = next((name for name, parameter in model.named_parameters() if parameter is last), "")
     gc.collect()  # copies that only garbage refers to
     # All objects of the process, since nothing in the model leads to its copies. By the type, because `isinstance`
@@ -63,7 +65,7 @@ def _copied_weights(model: nn.Module, last: nn.Parameter) -> Iterator[Tensor]:
     for copy in [found for found in gc.get_objects() if type(found) is type(model) and found is not model]:
         weight = None if copy.training else dict(copy.named_parameters()).get(name)
         if weight is not None and weight.shape == last.shape and bool(torch.isfinite(weight).all()):
-            yield weight.detach()
+            yield copy, weight.detach()
 
 
 class WeightRecord:

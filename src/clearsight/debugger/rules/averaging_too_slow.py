@@ -10,6 +10,7 @@ from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 
 _EVALUATIONS = 3  # that must agree
+_HARDLY = 0.3  # of the way: the network that is evaluated is more the initial one than the trained one
 _SAME = 1e-6  # of the loss: rounding
 _LEARNED = 0.01  # of the loss, by which training must have changed
 
@@ -21,13 +22,14 @@ class AveragingTooSlow(Rule):
     the average is still near the initial weights (Tarvainen and Valpola 2017, "Mean teachers are better role models",
     section 3). Judged where the watched model itself is never evaluated although validation batches are drawn. A
     validation loss that is the same in all evaluations, while the training loss changes, is that of a copy that nothing
-    updates. SageMaker has no such rule.
+    updates. Found too where the average has BatchNorms whose statistics are those of new layers, because its
+    parameters alone are averaged. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
     explains = ("Overfit", "ValidationMismatch", "BatchNormDrift")
 
-    share: float = setting(0.3, "share of the way that the average must have gone", above=0, below=1)
+    share: float = setting(0.7, "share of the way that the average must have gone", above=0, below=1)
     points: int = setting(12, "training steps that are needed", low=1)
 
     def needs(self) -> Needs:
@@ -40,6 +42,9 @@ class AveragingTooSlow(Rule):
         if gone is None or steps < self.points:
             cause = "no averaged weights are evaluated in place of the watched model" if gone is None else ""
             return [self.not_enough_data(have=0 if gone is None else steps, cause=cause)]
+        loop = view.context.loop
+        if loop.averaged_unset and not loop.unset_norms:
+            return [self._without_statistics(view, loop.averaged_unset)]
         if gone >= self.share:
             return [self.clear(value=gone, threshold=self.share, unit="of the way")]
         return [
@@ -49,13 +54,31 @@ class AveragingTooSlow(Rule):
                 unit="of the way",
                 steps=(1, steps),
                 subject="averaged weights",
+                severity=Severity.SEVERE if gone < _HARDLY else Severity.WARNING,
                 cause=f"the averaged weights that are evaluated have gone {gone:.1%} of the way of the trained weights "
-                f"in {steps} steps: their decay is too near to 1 for a run of this length",
-                advice=f"Use a decay of {max(0.0, 1 - 10 / steps):.3g} or less, or one that rises with the steps.",
+                f"in {steps} steps: their decay is too near to 1 for a run of this length, or they are updated too "
+                "seldom",
+                advice=f"Update them after each step, with a decay of {max(0.0, 1 - 10 / steps):.3g} or less, or one "
+                "that rises with the steps.",
                 confidence=0.95,
                 evidence=Series.of("way of the averaged weights", [steps], [gone]),
             )
         ]
+
+    def _without_statistics(self, view: RunView, unset: int) -> Finding:
+        """Return the finding on an average of the parameters alone."""
+        return self.found(
+            value=float(unset),
+            threshold=0.0,
+            unit="BatchNorms",
+            steps=(1, view.done()),
+            subject="averaged buffers",
+            cause=f"{unset} BatchNorms of the averaged model that is evaluated have the statistics of new layers, mean "
+            "0 and variance 1: its parameters are averaged, and its buffers are not",
+            advice="Average or copy the buffers too: AveragedModel(model, use_buffers=True), or a loop over "
+            "model.buffers().",
+            confidence=0.95,
+        )
 
     def _stale(self, view: RunView) -> Finding | None:
         """Return a finding where training changes the loss of training alone, and evaluations repeat a number."""

@@ -293,6 +293,20 @@ def test_an_update_that_is_missing_is_named(style: str, tmp_path: Path, wrong: A
     assert warnings(hook)[0] == finding
 
 
+def test_a_closure_may_clear_gradients_between_its_passes(style: str, tmp_path: Path) -> None:
+    def closed(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            value: Tensor = loss(model(images), labels)
+            value.backward()
+            return value
+
+        optimizer.step(closure)
+
+    hook = run(style, tmp_path, step=closed, optimizer=lambda model: torch.optim.LBFGS(model.parameters(), 0.01))
+    assert [finding for finding in warnings(hook) if finding.rule == "UpdateMissing"] == []
+
+
 def test_a_copy_that_is_run_in_place_of_the_watched_model_is_named(style: str, tmp_path: Path) -> None:
     model = network()
     hook = run(style, tmp_path, model=model, run=copied(model))
@@ -443,6 +457,14 @@ def test_a_binary_loss_that_gets_something_else_is_named(tmp_path: Path, loss: A
 @pytest.mark.parametrize("weight", [1.0, 4.0])
 def test_a_healthy_binary_loop_is_silent(tmp_path: Path, weight: float) -> None:
     assert roots(run("script", tmp_path, model=network(1), loss=weighted(weight))) == set()
+
+
+def test_a_binary_loss_of_each_class_is_silent(tmp_path: Path) -> None:
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(outputs, functional.one_hot(labels, CLASSES).float())
+
+    hook = run("script", tmp_path, loss=loss)
+    assert [finding for finding in warnings(hook) if finding.rule == "LossInputMismatch"] == []
 
 
 def test_logits_may_be_cut_off_far_away(tmp_path: Path) -> None:

@@ -236,7 +236,9 @@ class LoopChecks:
     def before_update(self, optimizer: torch.optim.Optimizer, *, closure: bool) -> None:
         """Count an optimizer step and what it finds. A closure computes the gradients inside of the step."""
         self._count("steps")
-        if not closure:
+        if closure:
+            self._has_gradient = False  # a closure clears gradients between its passes, as L-BFGS needs it
+        else:
             self._examine(optimizer)
 
     def after_update(self, optimizer: torch.optim.Optimizer, *, closure: bool) -> None:

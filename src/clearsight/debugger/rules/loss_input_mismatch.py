@@ -11,7 +11,8 @@ from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.predictions import has_learned
 
-_NEVER_NEGATIVE = ("crossentropyloss", "nllloss", "bceloss", "bcewithlogitsloss")
+_BINARY = ("bceloss", "bcewithlogitsloss")
+_NEVER_NEGATIVE = ("crossentropyloss", "nllloss", *_BINARY)
 _BELOW_ZERO = -1e-4  # rounding makes a loss slightly negative
 _EQUAL = 1e-3  # relative difference up to which a factor is 1 / N
 _LEAST_DIVISOR = 4  # a loss that is weighted by a half is no accident
@@ -228,7 +229,9 @@ class LossInputMismatch(Rule):
         loop, labels = view.context.loop, view.predictions().labels
         # Labels that only validation has are no reason for fewer outputs.
         classes = max(loop.highest_label, int(view.predictions("eval").labels.max(initial=-1))) + 1
-        if classes < 2 or loop.width < _TOO_WIDE * classes or len(labels) < _PER_CLASS * classes:
+        # A binary loss over several outputs judges each of them by itself.
+        binary = view.context.loss.lower() in _BINARY
+        if binary or classes < 2 or loop.width < _TOO_WIDE * classes or len(labels) < _PER_CLASS * classes:
             return None
         cause = f"the model has {loop.width} outputs, but the {len(labels):,} training labels seen are of {classes}"
         return self._finding(

@@ -107,6 +107,12 @@ def test_found_when_it_rises_and_stays_there() -> None:
     assert "is 2" in finding.cause
 
 
+def test_while_a_run_goes_on_a_rise_must_last_longer() -> None:
+    saved = run(batches(np.r_[falling(CHANCE, 0.6, 60), flat(2.0, 60)]))
+    saved.ended = False
+    assert [only(rule(), saved.until(step)).found for step in (60, 70, 120)] == [False, False, True]
+
+
 def test_a_spike_that_passes_is_clear() -> None:
     loss = batches(falling(CHANCE, 0.5, STEPS))
     loss[70:76] = 2.4

@@ -102,7 +102,8 @@ class LossNotDecreasing(Rule):
         )
 
     def _risen(self, view: RunView, curve: LossCurve, needed: int) -> Finding | None:
-        width = min(needed, max(_LEAST, len(curve) // 10))
+        # While a run goes on a rise may be a bump, which plain SGD leaves again: it must last longer.
+        width = min(needed, max(_LEAST, len(curve) // 10)) * (1 if view.ended else 2)
         if len(curve) <= 2 * width:
             return None
         # A tenth of the window is fine enough to find the best level, and keeps long runs fast.

@@ -257,6 +257,24 @@ def test_training_images_that_are_upside_down_are_found() -> None:
     assert only(rule(), with_thumbnails(mirrored(images), labels, *valid)).verdict is Verdict.CLEAR
 
 
+@pytest.mark.parametrize(("shuffled", "expected"), [(True, Verdict.FOUND), (False, Verdict.CLEAR)])
+def test_features_that_fail_on_validation_alone_are_labels_only_where_pixels_fail_too(
+    shuffled: bool, expected: Verdict
+) -> None:
+    """Features of normalisation layers that belong to other weights tell nothing in evaluation mode."""
+    draw = np.random.default_rng(0)
+    train, (images, labels) = scenes(256, seed=1), scenes(160, seed=2)
+    given = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(3))] if shuffled else labels
+    saved = with_thumbnails(*train, images, given)
+    telling = np.eye(10)[train[1].numpy()] + 0.3 * draw.normal(size=(len(train[1]), 10))
+    for mode, features, columns in (("train", telling, train[1]), ("eval", draw.normal(size=(160, 10)), given)):
+        rows = np.column_stack([features, columns, columns]).astype("float32")
+        saved.add(RawTensor(Moment(mode, 1, 1, STEPS), "features", "outputs", rows))
+    found = only(rule(), saved)
+    assert found.verdict is expected
+    assert found.subject == ("validation labels" if shuffled else "")
+
+
 # Loops as people write them, with the README's two lines
 
 

@@ -64,9 +64,9 @@ def references(view: RunView, mode: Mode = "train") -> list[Reference]:
     return [found for step, value in saved if (found := reference(step, value)) is not None]
 
 
-def pixel_reference(view: RunView) -> Reference | None:
-    """Return the reference on thumbnails of the first training images, which no network has seen before."""
-    saved = first_thumbnails(view, "train")
+def pixel_reference(view: RunView, mode: Mode = "train") -> Reference | None:
+    """Return the reference on thumbnails of the first images of a mode, which no network has seen before."""
+    saved = first_thumbnails(view, mode)
     if saved is None:
         return None
     # Coarser than they are saved: a linear model of a few hundred images has no use for more pixels.

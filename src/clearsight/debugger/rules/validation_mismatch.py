@@ -19,7 +19,7 @@ from clearsight.debugger.analysis.predictions import (
     select_rows,
     validation_predictions,
 )
-from clearsight.debugger.analysis.reference import references
+from clearsight.debugger.analysis.reference import pixel_reference, references
 from clearsight.debugger.analysis.split_classifier import explained_difference
 from clearsight.debugger.analysis.split_inputs import (
     SampledImages,
@@ -59,9 +59,9 @@ class ValidationMismatch(Rule):
 
     Labels are found where the predictions fit other class numbers better (a shift, or any permutation, fitted on one
     half of the images and tested on the other), while training is learned; or where a linear model on the network's
-    features can tell the training labels and not the validation labels; or where validation has classes that no
-    training batch ever had, although by their share an epoch had ten of each. Splits without a class in common, as
-    those of image retrieval, are clear. SageMaker has no such rule.
+    features can tell the training labels and not the validation labels, nor one on their pixels; or where validation
+    has classes that no training batch ever had, although by their share an epoch had ten of each. Splits without a
+    class in common, as those of image retrieval, are clear. SageMaker has no such rule.
     """
 
     explains = ("Overfit", "Overtraining", "Confusion", "DataLeak")
@@ -295,6 +295,10 @@ class ValidationMismatch(Rule):
             or best.interval.low < latest.interval.high + _GAP / 2
             or best.accuracy < latest.accuracy + _GAP
         ):
+            return None
+        # Features that fail in evaluation mode alone, as with norms of other weights, say nothing about the labels.
+        pixels = pixel_reference(view, "eval")
+        if pixels is not None and pixels.learnable:
             return None
         return self.found(
             value=latest.accuracy,

@@ -66,6 +66,17 @@ def test_a_penalty_in_the_loss_shrinks_weights_that_no_decay_explains() -> None:
     assert only(rule(), run(0.0, left=0.7)).verdict is Verdict.CLEAR
 
 
+def test_weights_that_became_nan_have_not_shrunk() -> None:
+    saved = tape(
+        loss=batches(flat(CHANCE, STEPS), spread=0.05),
+        lr=flat(0.01, STEPS),
+        statistics={"weights": {"conv.weight": {"l2": [10.0, 9.9, 9.8, 9.8, 0.0, 0.0], "nan": [0, 0, 0, 0, 90, 90]}}},
+        every=10,
+        context=facts(optimizer="sgd", update=OptimizerInfo(weight_decay=0.0, momentum=0.9)),
+    )
+    assert only(rule(), saved).verdict is Verdict.CLEAR
+
+
 def sgd(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1.0)
 

@@ -20,7 +20,7 @@ from clearsight.core.context import ParameterInfo, RunContext
 from clearsight.core.rule import Rule
 from clearsight.core.settings import setting
 from clearsight.core.tensors import COLLECTIONS
-from clearsight.core.view import Floats64, RunView, StatisticTable
+from clearsight.core.view import Curve, Floats64, RunView, StatisticTable
 
 DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
 _ACTIVATION = "activation/"
@@ -48,6 +48,17 @@ def trained_weights(context: RunContext) -> tuple[ParameterInfo, ...]:
 def is_trained(parameter: ParameterInfo, context: RunContext) -> bool:
     """Return True if the parameter takes gradients and the optimizer, where one is watched, holds it."""
     return parameter.trainable and (parameter.optimized or not context.optimizer)
+
+
+def weight_sizes(view: RunView) -> Curve:
+    """Return the L2 norm of all weights together over the saved steps, up to the first weight that is not finite."""
+    table, lost = view.statistic("l2", "weights"), [view.statistic(name, "weights").values for name in ("nan", "inf")]
+    if not len(table):
+        return Curve(table.steps, table.epochs, np.zeros(0))
+    # Sizes are those of the finite elements: weights that became NaN would seem to have shrunk to nothing.
+    finite = np.logical_and.accumulate(np.nansum(lost, axis=(0, 2)) == 0)
+    sizes = np.sqrt(np.nansum(np.square(table.values[finite]), axis=1))
+    return Curve(table.steps[finite], table.epochs[finite], sizes)
 
 
 def fan_in(parameter: ParameterInfo) -> int:

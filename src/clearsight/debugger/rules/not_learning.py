@@ -15,6 +15,7 @@ from clearsight.core.view import Floats64, PredictionTable, RunView
 from clearsight.debugger.analysis.loss_curve import trend
 from clearsight.debugger.analysis.predictions import join_names, select_rows
 from clearsight.debugger.analysis.reference import Reference, pixel_reference, references
+from clearsight.debugger.analysis.tensors import weight_sizes
 
 _LATE = 100  # predictions at the end that are judged, at least; more than that, the last third
 _ONE_CLASS = 0.8  # share of the largest class above which an accuracy says little
@@ -313,9 +314,7 @@ def _hint(view: RunView, progress: _Progress) -> str:
     """Return what the numbers themselves point to; "" where they point to nothing."""
     if progress.interval.high < 0.5 * progress.chance:
         return "The accuracy is far below that of a guess: the loss is made larger instead of smaller; check its sign."
-    norms = view.statistic("l2", "weights").values
-    if len(norms) > 1:
-        totals = np.sqrt(np.nansum(np.square(norms), axis=1))
-        if totals[-1] < _SHRUNK * totals[0]:
-            return f"The weights have shrunk to {totals[-1] / totals[0]:.0%}: lower the weight decay."
+    sizes = weight_sizes(view).values
+    if len(sizes) > 1 and sizes[-1] < _SHRUNK * sizes[0]:
+        return f"The weights have shrunk to {sizes[-1] / sizes[0]:.0%}: lower the weight decay."
     return ""

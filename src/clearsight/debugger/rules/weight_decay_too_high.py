@@ -10,6 +10,7 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Curve, Floats64, RunView
 from clearsight.debugger.analysis.loss_curve import loss_curve, value_at
+from clearsight.debugger.analysis.tensors import weight_sizes
 
 _PENALISED = 0.5  # of their size, to which no network shrinks by its gradients: healthy ones stay above 0.95
 _LITTLE = 0.1  # part of the decay in an update, below which it explains nothing
@@ -41,7 +42,7 @@ class WeightDecayTooHigh(Rule):
         return Needs(counted="snapshots", points=self.points, collections=("weights",))
 
     def check(self, view: RunView) -> list[Finding]:
-        decay, norms = view.context.update.weight_decay, _norms(view)
+        decay, norms = view.context.update.weight_decay, weight_sizes(view)
         if len(norms) < self.points:
             return [self.not_enough_data(have=len(norms))]
         left, learned = float(norms.values[-1] / max(norms.values[0], 1e-30)), loss_curve(view).has_learned
@@ -88,13 +89,6 @@ class WeightDecayTooHigh(Rule):
             confidence=0.85,
             evidence=Series.of("size of the weights", norms.steps, norms.values),
         )
-
-
-def _norms(view: RunView) -> Curve:
-    """Return the size of all weights together over the saved steps."""
-    table = view.statistic("l2", "weights")
-    sizes = np.sqrt(np.nansum(np.square(table.values), axis=1)) if len(table) else np.zeros(0)
-    return Curve(table.steps, table.epochs, sizes)
 
 
 def _parts(view: RunView, norms: Curve) -> Floats64:

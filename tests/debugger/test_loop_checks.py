@@ -47,6 +47,16 @@ def weighted(weight: float) -> Any:
     return loss
 
 
+def smoothed(share: float) -> Any:
+    """Return a loss with labels that are smoothed by hand, to a share of their own class."""
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        shares = torch.full_like(outputs.detach(), (1 - share) / (CLASSES - 1))
+        return functional.cross_entropy(outputs, shares.scatter(1, labels[:, None], share))
+
+    return loss
+
+
 class OwnBinaryLoss(nn.Module):
     """A binary cross entropy as people write it themselves."""
 
@@ -452,6 +462,13 @@ def test_a_loss_that_gets_something_else_is_named(
 def test_a_binary_loss_that_gets_something_else_is_named(tmp_path: Path, loss: Any, last: Any, words: str) -> None:
     first = warnings(run("script", tmp_path, model=network(1, *last), loss=loss))[0]
     assert words in first.cause
+
+
+def test_labels_that_are_smoothed_the_wrong_way_round_are_named(tmp_path: Path) -> None:
+    first = warnings(run("script", tmp_path / "wrong", loss=smoothed(0.05)))[0]
+    assert first.rule == "LossInputMismatch"
+    assert "the same share but one" in first.cause
+    assert roots(run("script", tmp_path / "right", loss=smoothed(0.95))) == set()
 
 
 @pytest.mark.parametrize("weight", [1.0, 4.0])

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from clearsight.core.tensors import Moment, PredictionRecord, SavedRecord
-from clearsight.debugger.capture.predictions import BatchPredictions, output_range
+from clearsight.debugger.capture.predictions import BatchPredictions, label_below_others, output_range
 from clearsight.debugger.capture.transfer import RecordSender
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
@@ -35,6 +35,28 @@ def test_labels_may_be_shares_of_classes() -> None:
     assert batch is not None
     assert batch.labels.tolist() == [1, 0]
     assert batch.indices.tolist() == [-1, -1]
+
+
+def test_shares_without_a_largest_one_are_no_label() -> None:
+    batch = BatchPredictions.of(LOGITS, torch.tensor([[0.1, 0.45, 0.45], [0.2, 0.2, 0.6]]))
+    assert batch is not None
+    assert batch.labels.tolist() == [-100, 2]
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ([[0.1, 0.45, 0.45], [0.45, 0.1, 0.45]], True),
+        ([[0.1, 0.45, 0.45], [0.9, 0.05, 0.05]], False),
+        ([[1 / 3, 1 / 3, 1 / 3], [1 / 3, 1 / 3, 1 / 3]], False),
+        ([[0.5, 0.5], [0.1, 0.9]], None),
+    ],
+)
+def test_a_label_with_less_than_all_others_is_told_from_smoothing(
+    shares: list[list[float]], expected: bool | None
+) -> None:
+    below = label_below_others(torch.tensor(shares))
+    assert (below if below is None else bool(below)) is expected
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clearsight.debugger.capture.mixed_images import MixedBatches
+from clearsight.debugger.capture.predictions import label_below_others
 from clearsight.debugger.capture.shared_patch import SharedPatch
 from clearsight.debugger.capture.transfer import Arrays, RecordSender
 
@@ -106,6 +107,7 @@ class LossChecks:
     "targets_outside" (of 0 to 1), "labels_outside" (of the outputs), "shapes", "kl_div_on_probabilities",
     "kl_div_on_logits", "margin_on_probabilities", "distance_of_probabilities" (a squared or absolute error),
     "class_numbers" (as values of a single output), "softmax_over_batch", "swapped" (targets first),
+    "label_below_others" (all shares of an image equal but one, which is less),
     "own_swapped" (the same in a loss of another library, which may be made so).
     """
 
@@ -130,15 +132,13 @@ class LossChecks:
     def check(self, call: LossCall) -> None:
         """Check a call. Tensors on a device are judged when they arrive; nothing waits."""
         self.checked += 1
+        self.faults["own_swapped"] += call.swapped and not call.name
         if isinstance(call.value, Exception):
             self._rejected(call)
             return
-        if call.swapped:
-            self.faults["swapped" if call.name else "own_swapped"] += 1
-            if call.name:
-                return
-        if _is_over_batch(call):
-            self.faults["softmax_over_batch"] += 1
+        fault = "swapped" if call.swapped and call.name else "softmax_over_batch" if _is_over_batch(call) else ""
+        if fault:
+            self.faults[fault] += 1
             return
         checks: dict[str, Callable[[LossCall], None]] = {
             "NLLLoss": self._nll,
@@ -177,8 +177,16 @@ class LossChecks:
         furthest = sums.flatten()[(sums - 1).abs().argmax()]
         self._sender.send(receive, [torch.stack([logs.max(), logs.min(), furthest])])
 
+    def _shares(self, targets: Tensor) -> None:
+        def receive(arrays: Arrays) -> None:
+            self.faults["label_below_others"] += bool(arrays[0])
+
+        if (below := label_below_others(targets)) is not None:
+            self._sender.send(receive, [below])
+
     def _cross_entropy(self, call: LossCall) -> None:
         self.smoothing = call.smoothing
+        self._shares(call.targets)
         if call.weights is not None and not self.weights:
 
             def receive(arrays: Arrays) -> None:
@@ -226,6 +234,7 @@ class LossChecks:
     @torch.no_grad()
     def _divergence(self, call: LossCall) -> None:
         logs = call.inputs.detach().float()
+        self._shares(call.targets)
         if _made_by(call.inputs, "LogSoftmax") or logs.dim() < 2 or not logs.numel():
             return
         sums, plain = logs.exp().sum(1), logs.sum(1)

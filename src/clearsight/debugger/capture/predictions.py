@@ -13,6 +13,8 @@ from torch.nn import functional
 Single = Literal["", "logit", "probability"]
 SINGLE_OUTPUTS: dict[str, Single] = {"BCEWithLogitsLoss": "logit", "BCELoss": "probability"}  # by the loss
 
+_IGNORED = -100  # label that counts nowhere, as in torch's losses
+_EQUAL = 1e-3  # difference up to which two shares are equal, in half precision too
 _CERTAIN = 1e-6  # distance from 0 and 1 of a probability whose logit is computed
 
 
@@ -35,7 +37,7 @@ class BatchPredictions:
         """Return predictions where the two are a classification, else None. Tensors on any device, arrays or lists.
 
         logits: (N, C), C at least 2, or with `single` (N, 1) or (N,).  labels: (N,) whole numbers, or (N, C) shares, of
-        which the largest counts; with `single` N numbers from 0 to 1.
+        which the largest counts where there is one; with `single` N numbers from 0 to 1.
         """
         logits, labels = as_tensor(logits), as_tensor(labels)
         if single:
@@ -49,7 +51,7 @@ class BatchPredictions:
         if labels.is_floating_point():
             if labels.shape != logits.shape:
                 return None
-            labels = labels.argmax(1)
+            labels = _largest_share(labels)
         if labels.dim() != 1:
             return None
         with torch.no_grad():
@@ -64,14 +66,14 @@ class BatchPredictions:
         """Return the fields of a PredictionRecord: labels, predictions, confidence, true_probability, indices."""
         shares = functional.softmax(self.logits, 1)
         confidence = shares.gather(1, self.predictions[:, None])[:, 0]
-        known = self.labels.clamp(0, self.logits.shape[1] - 1)  # an ignored label (-100) is no index; dropped later
+        known = self.labels.clamp(0, self.logits.shape[1] - 1)  # an ignored label is no index; dropped later
         true = shares.gather(1, known[:, None])[:, 0]
         return [self.labels, self.predictions, confidence, true, self.indices]
 
     @torch.no_grad()
     def loss(self) -> Tensor:
         """Return the mean cross entropy, ()."""
-        return functional.cross_entropy(self.logits, self.labels, ignore_index=-100)
+        return functional.cross_entropy(self.logits, self.labels, ignore_index=_IGNORED)
 
     @torch.no_grad()
     def accuracy(self) -> Tensor:
@@ -84,6 +86,26 @@ def _largest(scores: Tensor) -> Tensor:
     if scores.device.type != "cpu":
         return scores.argmax(1)
     return torch.from_numpy(scores.numpy().argmax(1))  # in a seventh of torch's time on a CPU
+
+
+@torch.no_grad()
+def _largest_share(shares: Tensor) -> Tensor:
+    """Return (N,) int64, the place of the largest of each row (N, C), or -100 where several are the largest."""
+    ends = shares.topk(min(2, shares.shape[1]), 1)
+    return torch.where(ends.values[:, 0] > ends.values[:, -1], ends.indices[:, 0], _IGNORED)
+
+
+@torch.no_grad()
+def label_below_others(shares: Tensor) -> Tensor | None:
+    """Return () bool: True if each row (N, C) of shares of classes has equal ones but for one, which is less.
+
+    None for targets that are no shares of three classes or more.
+    """
+    if not shares.is_floating_point() or shares.dim() != 2 or shares.shape[1] < 3 or not len(shares):
+        return None
+    ordered = shares.detach().float().sort(1).values
+    least, second, largest = ordered[:, 0], ordered[:, 1], ordered[:, -1]
+    return ((largest - second < _EQUAL) & (second - least > _EQUAL)).all()
 
 
 @torch.no_grad()

@@ -108,6 +108,10 @@ _FAULTS = {
         "a single output is compared with the numbers of the classes as if they were quantities",
         "Use one output for each class, and CrossEntropyLoss.",
     ),
+    "label_below_others": (
+        "the labels give all classes of an image the same share but one, which gets less",
+        "Check the smoothing of the labels: the class of the image gets 1 - s, and the others share s.",
+    ),
     "targets_outside": (
         "the labels of a binary cross entropy are outside 0 to 1",
         "Use the labels 0 and 1, as float.",
@@ -121,7 +125,8 @@ class LossInputMismatch(Rule):
     Seen in the calls of torch's loss functions, as modules or functions: raw logits in a negative log likelihood, a
     softmax or sigmoid applied twice, outputs (N, 1) beside labels (N,), labels outside the range, a loss below 0 that
     cannot be, a mean that is divided by the batch or the number of batches once more, a loss whose sign is turned,
-    outputs for far more classes than the labels have, labels smoothed by half or more, class weights that grow with
+    outputs for far more classes than the labels have, labels smoothed by half or more or until their class has the
+    least share, class weights that grow with
     the number of images, a weight of positive labels that outweighs the negative ones, a divergence of probabilities
     instead of their logarithms, a squared error of probabilities, logits that are divided by a temperature or cut off
     to a narrow range, and labels in the place of the outputs and outputs in that of the labels; in a loss that torch

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clearsight.core.context import RunContext
+from clearsight.core.context import LayerInfo, RunContext
 from clearsight.core.errors import BadValue
 from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.overfit import Overfit
@@ -52,6 +52,23 @@ def test_found_when_validation_stops_following() -> None:
     assert finding.epoch is not None
     assert 7 <= finding.epoch <= 9
     assert finding.fix == {"augment": "standard", "patience": 5}
+
+
+def test_evaluations_with_initial_statistics_of_batch_norm_are_not_enough() -> None:
+    layers = (LayerInfo(name="1", kind="norm", type="BatchNorm2d", rate=0.1),)
+    saved = run(TRAIN, VALID, RIGHT, VALID_RIGHT, facts(steps=200, layers=layers))
+    assert only(rule(), saved).found
+    short = tape(
+        loss=TRAIN,
+        valid={"loss": VALID, "accuracy": VALID_RIGHT},
+        per_epoch=1,
+        accuracy=RIGHT,
+        context=facts(steps=20, layers=layers),
+    )
+    finding = only(rule(), short)
+    assert finding.verdict is Verdict.NOT_ENOUGH_DATA
+    assert finding.points is not None
+    assert finding.points.want == 22
 
 
 def test_found_soon_after_it_begins() -> None:

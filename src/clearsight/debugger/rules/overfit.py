@@ -21,6 +21,7 @@ _HARM = 0.05  # of the chance-level loss, by which validation got worse
 _TRANSFERRED = 0.6  # share of what was learned in training that validation shows in a healthy run
 _GAP = 0.05  # of the chance-level loss: gap from which validation no longer follows
 _STAGNANT = 5  # evaluations without a gain that are a loss of time
+_INITIAL, _MOST_STEPS = 0.1, 50  # share of BatchNorm's initial statistics that counts, and how long it may count
 _LEARNED = 0.9  # of the chance-level loss: above it training has memorised nothing yet
 
 
@@ -29,10 +30,11 @@ class Overfit(Rule):
 
     For `patience` evaluations in a row the validation loss must exceed that of training by `ratio_threshold` x log C,
     and the accuracy must be worse by `min_accuracy` and by three standard errors of a validation set of this size.
-    Besides, validation must have stopped improving, and either have become worse since, or show less than three fifths
-    of what was learned in training (the fall of the loss from chance level). A model that memorises its training images
-    at no cost to validation is clear. Where validation got no worse and has stagnated for fewer than five evaluations
-    it is an information: most short trainings on few images end so. `epoch` is where validation stopped following.
+    Evaluations at which BatchNorm still holds a tenth of its initial statistics do not count. Besides, validation must
+    have stopped improving, and either have become worse since, or show less than three fifths of what was learned in
+    training (the fall of the loss from chance level). A model that memorises its training images at no cost to
+    validation is clear. Where validation got no worse and has stagnated for fewer than five evaluations it is an
+    information: most short trainings on few images end so. `epoch` is where validation stopped following.
 
     SageMaker's rule of this name asks for (validation - training) / training loss > 0.1 in one step: as the training
     loss approaches 0 that is true of nearly every run that learns well. Its `start_step`, `patience` and
@@ -54,8 +56,11 @@ class Overfit(Rule):
         curves = train_valid_curves(view)
         if len(curves) < self.needs().points:
             return [self.not_enough_data(have=len(curves))]
+        settled = _settled(view.context)
+        if curves.steps[-1] < settled:
+            return [self.not_enough_data(have=view.done(), want=settled, of="steps that BatchNorm's statistics need")]
         gaps = (curves.valid - curves.train) / curves.chance
-        is_worse = self._is_worse(curves, view.context.valid_size, gaps)
+        is_worse = self._is_worse(curves, view.context.valid_size, gaps, max(self.start_step, settled))
         stopped = stagnant = curves.plateau_start()
         harmed = _is_harmed(curves)
         reasons = {
@@ -89,8 +94,8 @@ class Overfit(Rule):
         )
         return [finding]
 
-    def _is_worse(self, curves: TrainValidCurves, images: int, gaps: Floats64) -> npt.NDArray[np.bool_]:
-        """Return a mask (R,) of the evaluations where training is better than validation beyond chance."""
+    def _is_worse(self, curves: TrainValidCurves, images: int, gaps: Floats64, first: int) -> npt.NDArray[np.bool_]:
+        """Return a mask (R,) of the evaluations from step `first` where training is better beyond chance."""
         accuracy_gap = curves.train_accuracy - curves.valid_accuracy
         # An unknown accuracy has the largest error, that of 0.5; an accuracy of 0 or 1 would have none at all.
         accuracy = np.clip(np.nan_to_num(curves.valid_accuracy, nan=0.5), 0.02, 0.98)
@@ -98,7 +103,19 @@ class Overfit(Rule):
         worse = accuracy_gap > np.maximum(self.min_accuracy, _ERRORS * errors)
         worse |= np.isnan(accuracy_gap)  # unknown accuracies: the losses alone decide
         learned = curves.train < _LEARNED * curves.chance
-        return np.asarray((gaps > self.ratio_threshold) & worse & learned & (curves.steps >= self.start_step))
+        return np.asarray((gaps > self.ratio_threshold) & worse & learned & (curves.steps >= first))
+
+
+def _settled(context: RunContext) -> int:
+    """Return the steps until hardly anything is left of the statistics that BatchNorm layers began with.
+
+    Until then evaluation mode is worse whatever the network has memorised. A running mean keeps (1 - momentum) of
+    itself in each step (Ioffe and Szegedy 2015, section 3.1).
+    """
+    norms = [layer for layer in context.layers if layer.kind == "norm" and "batch" in layer.type.lower()]
+    rates = [layer.rate for layer in norms if not layer.frozen]
+    steps = [math.ceil(math.log(_INITIAL) / math.log(1 - rate)) for rate in rates if 0 < rate < 1]
+    return min(_MOST_STEPS, max(steps, default=0))
 
 
 def _is_harmed(curves: TrainValidCurves) -> bool:

@@ -50,6 +50,26 @@ def test_found_when_far_off_centre() -> None:
     assert found.advice
 
 
+def with_blank(train: int, valid: int | None, *, images: int = 64) -> Tape:
+    """Return a run in whose splits so many images are black, `valid` None for a run without validation."""
+    saved, draw = control(), torch.Generator().manual_seed(0)
+    for mode, count in (("train", train), ("eval", valid)):
+        if count is not None:
+            pixels = torch.rand(images, 3, 16, 16, generator=draw)
+            pixels[:count] = 0.0
+            saved.add(RawTensor(Moment(mode, 1, 1, 1), "image_statistics", "inputs", image_statistics(pixels).numpy()))
+    return saved
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "expected"),
+    [(48, 0, "severe"), (12, 0, "warning"), (12, None, "warning"), (3, 0, "clear"), (12, 12, "clear")],
+)
+def test_images_of_one_colour_are_found_where_validation_has_none(train: int, valid: int | None, expected: str) -> None:
+    found = [finding for finding in rule().check(with_blank(train, valid)) if "of one colour" in finding.cause]
+    assert [finding.severity.value for finding in found] == ([] if expected == "clear" else [expected])
+
+
 @pytest.mark.parametrize(
     ("times", "mean", "std", "expected"),
     [

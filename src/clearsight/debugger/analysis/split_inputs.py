@@ -17,6 +17,7 @@ from clearsight.debugger.analysis.pixel_ends import Ends, likely_ends
 _SAVED = "image_statistics"  # rows of means, standard deviations, correlations, sharpness, height and width
 _CHANNELS = {channels + channels + channels * (channels - 1) // 2 + 3: channels for channels in range(1, 5)}  # by width
 _SURE = 3.0  # standard errors
+_BLANK = 0.02  # standard deviation of an image beside that of the one that varies most, below which it shows nothing
 _GREY = 0.999  # correlation of channels that are equal but for what they were normalised by
 _ORDER_FIT = 3.0  # times that another order of the channels must fit better than the given one
 _ORDER_EFFECT = 0.05  # difference of means (in standard deviations) or of correlations that an order must explain
@@ -100,6 +101,18 @@ def split_images(view: RunView, mode: Mode) -> SampledImages | None:
     if not len(rows):
         return None
     return SampledImages(rows[:, :channels], rows[:, channels : 2 * channels], rows[:, 2 * channels : -3], *_last(rows))
+
+
+def blank_images(view: RunView, mode: Mode) -> tuple[int, int]:
+    """Return how many of the images that were looked at in a mode are of one colour, and how many those are.
+
+    Of one colour beside the image that varies most: a mode of such images alone has none.
+    """
+    saved = [value for _, value in view.raw(_SAVED, mode) if value.ndim == 2]
+    parts = [(rows, _CHANNELS[rows.shape[1]]) for rows in saved if rows.shape[1] in _CHANNELS]
+    spreads = [rows[:, channels : 2 * channels].max(axis=1) for rows, channels in parts]
+    largest = np.concatenate(spreads).astype(float) if spreads else np.empty(0)
+    return int((largest < _BLANK * largest.max(initial=0.0)).sum()), len(largest)
 
 
 def _last(rows: Floats64) -> tuple[Floats64, Floats64]:

@@ -9,12 +9,13 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, RunView
 from clearsight.debugger.analysis.pixel_ends import FIT, TWICE, distance, training_ends
-from clearsight.debugger.analysis.split_inputs import equal_images, split_images
+from clearsight.debugger.analysis.split_inputs import blank_images, equal_images, split_images
 
 _MEAN, _STD = 0, 1  # columns of the saved channel statistics
 _LEAST_DRAWN = 128  # images of an epoch: a few may be all there are
 _COLOURS = 3  # channels
 _SMOOTH = 0.9  # mean step to the next pixel over the standard deviation: 1.13 for random numbers
+_MANY_BLANK, _MORE_BLANK = 0.1, 3.0  # share of images of one colour, and times that of validation, that are no accident
 _POSITIONS = 3  # of an epoch at which the same batch must have come: twice may be chance
 
 
@@ -22,6 +23,7 @@ class CheckInputImages(Rule):
     """Found when the inputs are not finite, (nearly) constant, always the same batch or the same few
     images, normalised twice, far off centre, or smooth with three channels that hardly agree.
 
+    Images of one colour are found where they are a tenth of training or more, and three times as many as of validation.
     Few are the images of an epoch of which a tenth or less are different ones. Where the DataLoader of a loop tells the
     indices they are counted, however the images are changed, and must be a tenth or less of the dataset too: a small
     dataset that is drawn often, a subset, and classes that are drawn evenly are clear.
@@ -71,7 +73,7 @@ class CheckInputImages(Rule):
         if not found:  # a broken or constant batch is off centre and repeated too: report the cause alone
             centre = self._normalised_twice(view, steps, channels) or self._off_centre(steps, channels)
             found = [*filter(None, (self._repeated(view, steps, channels), centre))]
-        found += filter(None, [self._equal(view), self._uncorrelated(view)])
+        found += filter(None, [self._equal(view), self._uncorrelated(view), self._blank_inputs(view)])
         return found or [self.clear(value=np.abs(_means(channels)).max(), threshold=self.max_mean)]
 
     def _blank(self, view: RunView) -> Finding | None:
@@ -90,6 +92,26 @@ class CheckInputImages(Rule):
             advice="Look at them with clearsight data --html; --value-range LOW,HIGH sets the values that become black "
             "and white in images of more than 8 bits.",
             confidence=0.95,
+        )
+
+    def _blank_inputs(self, view: RunView) -> Finding | None:
+        """Return a finding if training gets images that show nothing, more than validation does."""
+        (blank, images), (blank_valid, valid) = (blank_images(view, mode) for mode in ("train", "eval"))
+        share = blank / images if images else 0.0
+        if images < self.images or share < _MANY_BLANK or (valid and share < _MORE_BLANK * blank_valid / valid):
+            return None
+        beside = f", and {blank_valid / valid:.0%} of the validation images" if valid else ""
+        return self.found(
+            value=share,
+            threshold=_MANY_BLANK,
+            unit="of the training images",
+            severity=Severity.SEVERE if share >= self.blank_share else Severity.WARNING,
+            steps=(1, view.done()),
+            subject="inputs",
+            cause=f"{share:.0%} of {images} training images that were looked at are of one colour, as the model gets "
+            f"them{beside}",
+            advice="Check what is done with files that cannot be read, and what the augmentation leaves of an image.",
+            confidence=0.9,
         )
 
     def _nonfinite(self, steps: Ints, channels: Floats64) -> Finding | None:

@@ -64,6 +64,19 @@ class OwnBinaryLoss(nn.Module):
         return -(labels * functional.logsigmoid(outputs) + (1 - labels) * functional.logsigmoid(-outputs)).mean()
 
 
+class OwnFocalLoss(nn.Module):
+    """A focal loss as people write it themselves."""
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        share = torch.sigmoid(outputs).clamp(1e-6, 1 - 1e-6)
+        return -(labels * (1 - share) ** 2 * share.log() + (1 - labels) * share**2 * (1 - share).log()).mean()
+
+
+class OwnFocalLossOfRows(OwnFocalLoss):
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return super().forward(outputs.squeeze(1), labels)
+
+
 class OwnBinaryLossOfRows(OwnBinaryLoss):
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return super().forward(outputs.squeeze(1), labels)
@@ -178,8 +191,19 @@ def equal_labels(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: 
         {"schedule": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.05, STEPS), "per_batch": True},
         {"model": network(CLASSES, nn.LogSoftmax(1)), "loss": nn.NLLLoss()},
         {"model": network(1), "loss": OwnBinaryLossOfRows(), "step": with_two_classes},
+        {"model": network(1), "loss": OwnFocalLossOfRows(), "step": with_two_classes},
     ],
-    ids=["plain", "fresh loaders", "no no_grad", "accumulated", "StepLR", "OneCycleLR", "NLL of logs", "binary"],
+    ids=[
+        "plain",
+        "fresh loaders",
+        "no no_grad",
+        "accumulated",
+        "StepLR",
+        "OneCycleLR",
+        "NLL of logs",
+        "binary",
+        "focal",
+    ],
 )
 def test_a_healthy_loop_is_silent(style: str, tmp_path: Path, parts: dict[str, Any]) -> None:
     assert [(finding.rule, finding.cause) for finding in warnings(run(style, tmp_path, **parts))] == []
@@ -414,6 +438,7 @@ def test_labels_outside_of_the_outputs_are_named_although_the_loop_ends(style: s
         ({"model": network(CLASSES, nn.Hardtanh(0, 1))}, "were cut off to a narrow range"),
         ({"model": network(100)}, "has 100 outputs, but"),
         ({"model": network(1), "loss": OwnBinaryLoss(), "step": with_two_classes}, "are broadcast to (N, N)"),
+        ({"model": network(1), "loss": OwnFocalLoss(), "step": with_two_classes}, "are broadcast to (N, N)"),
         ({"step": maximised}, "the loss is maximised"),
         ({"step": divided_again}, "is divided by the batch size (16) once more"),
     ],

@@ -302,7 +302,7 @@ class ExternalLoop:
     @guarded
     def _on_loss_function(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], value: Any) -> None:
         call = None if self._session.probe.replay.active else LossCall.of(name, args, kwargs, value)
-        if call is None or self._checks.loss.busy:
+        if call is None:
             return
         if self._sees_forward and self._checks.is_unseen(call):
             self._begin_unseen_pass()

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from clearsight.debugger.capture.mixed_images import MixedBatches
-from clearsight.debugger.capture.predictions import label_below_others
+from clearsight.debugger.capture.predictions import label_below_others, pulled_to_one_label
 from clearsight.debugger.capture.shared_patch import SharedPatch
 from clearsight.debugger.capture.transfer import Arrays, RecordSender
 
@@ -45,10 +44,6 @@ _TRACED = frozenset({"FakeTensor", "FunctionalTensor"})  # stand for tensors whi
 _FIRST, _EVERY = 8, 64  # passes that are checked: faults of a loop are there from the start
 
 _TOLERANCE = 0.1  # of a row's sum of probabilities, which half precision rounds
-_LINE = 8  # images that make a line no accident
-_SPREAD = 1e-3  # of their outputs
-_MIXED = 0.02  # a mean of labels of both classes is so far from 0 and 1
-_EQUAL = 1e-3  # relative difference up to which two losses are equal
 _MULTIPLE = 0.01  # of their size: rest up to which two tensors are multiples of each other, in half precision too
 _KEPT = 32  # factors
 _NARROW = 4.0  # width of a range that is too small for logits: exp(4) to one are the greatest odds
@@ -122,17 +117,21 @@ class LossChecks:
         self.weights: tuple[float, ...] = ()  # of the classes
         self.positive_weight = 0.0  # of the label 1 of a single output
         self.mixtures = MixedBatches()
-        self.busy = False  # it calls loss functions itself
 
     def due(self) -> bool:
         """Return True if the loss of the pass that begins now is checked."""
         self._passes += 1
         return self._passes <= _FIRST or self._passes % _EVERY == 0
 
-    def check(self, call: LossCall) -> None:
-        """Check a call. Tensors on a device are judged when they arrive; nothing waits."""
-        self.checked += 1
+    def check(self, call: LossCall, *, by_gradient: bool = False) -> None:
+        """Check a call. Tensors on a device are judged when they arrive; nothing waits.
+
+        by_gradient: True where `check_gradient` follows, which counts the call.
+        """
         self.faults["own_swapped"] += call.swapped and not call.name
+        if by_gradient:
+            return
+        self.checked += 1
         if isinstance(call.value, Exception):
             self._rejected(call)
             return
@@ -147,9 +146,9 @@ class LossChecks:
             "BCELoss": self._binary,
             "KLDivLoss": self._divergence,
             "MultiMarginLoss": self._margin,
-            "": self._unknown,
         }
-        checks.get(call.name, self._elementwise)(call)
+        if call.name:
+            checks.get(call.name, self._elementwise)(call)
 
     def _rejected(self, call: LossCall) -> None:
         indices = call.targets.dtype in (torch.int64, torch.uint8) and call.name in ("CrossEntropyLoss", "NLLLoss")
@@ -295,7 +294,8 @@ class LossChecks:
 
         The gradient of a binary cross entropy is c (p - y) for the logit of p, with the label y of each image. A line
         in p means that all images have the same y: the mean of the labels, where every output is compared with every
-        label. The same for an output p, whose gradient is c (p - y) / (p (1 - p)).
+        label. The same for an output p, whose gradient is c (p - y) / (p (1 - p)), and for a loss that weighs images
+        by how sure they are, where it is a rising curve.
         """
         self.checked += 1
 
@@ -304,35 +304,9 @@ class LossChecks:
             shares = [(1 / (1 + np.exp(-np.clip(values, -50, 50))), slopes)]
             if values.min() > 0 and values.max() < 1:
                 shares.append((values, slopes * values * (1 - values)))
-            self.faults["broadcast"] += any(_same_target(share, slope) for share, slope in shares)
+            self.faults["broadcast"] += any(pulled_to_one_label(share, slope) for share, slope in shares)
 
         self._sender.send(receive, [outputs.detach().float().flatten(), gradient.detach().float().flatten()])
-
-    @torch.no_grad()
-    def _unknown(self, call: LossCall) -> None:
-        """Recognise a binary cross entropy that somebody wrote himself, over every pair of output and label."""
-        if not _would_broadcast(call) or not isinstance(call.value, Tensor):
-            return
-        column, labels = call.inputs.detach().float().reshape(-1, 1), call.targets.detach().float().reshape(1, -1)
-        value, size = call.value.detach().float().mean(), len(column)
-        if call.inputs.device.type != "cpu" or size > 4096:  # the pairs take size x size numbers
-            return
-        pairs, rows = (column.expand(size, size), labels.expand(size, size)), (column[:, 0], labels[0])
-        self.busy = True
-        for measure in (_logits_entropy, functional.mse_loss, _probabilities_entropy):
-            if _close(value, measure(*pairs)) and not _close(value, measure(*rows)):
-                self.faults["broadcast"] += 1
-                break
-        self.busy = False
-
-
-def _same_target(shares: Array, gradients: Array) -> bool:
-    """Return True if gradients (N,) are a line in the shares (N,) whose root is a mean of labels 0 and 1."""
-    if len(shares) < _LINE or not np.isfinite(gradients).all() or shares.std() < _SPREAD:
-        return False
-    slope, offset = np.polyfit(shares, gradients, 1)
-    error = float(np.abs(gradients - slope * shares - offset).max())
-    return slope != 0 and error < _EQUAL * float(np.ptp(gradients)) and _MIXED < -offset / slope < 1 - _MIXED
 
 
 def _is_broadcast(column: Tensor, row: Tensor) -> bool:
@@ -347,22 +321,9 @@ def _would_broadcast(call: LossCall) -> bool:
     return len(pair[0]) == 1 and len(pair[1]) == 2 and pair[1] == (pair[0][0], 1) and pair[0][0] > 1
 
 
-def _logits_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(outputs, labels)
-
-
-def _probabilities_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    shares = outputs.clamp(1e-7, 1 - 1e-7)
-    return -(labels * shares.log() + (1 - labels) * (1 - shares).log()).mean()
-
-
 def are_swapped(first: Tensor, second: Tensor) -> bool:
     """Return True if the second argument of a loss depends on the model and the first does not."""
     return second.requires_grad and not first.requires_grad
-
-
-def _close(first: Tensor, second: Tensor) -> bool:
-    return bool((first - second).abs() <= _EQUAL * second.abs())
 
 
 def _made_by(tensor: Tensor, operation: str) -> bool:

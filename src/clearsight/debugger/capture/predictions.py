@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+Array = npt.NDArray[np.float64]
 # What a single output per image is: the logit or the probability of the second of two classes.
 Single = Literal["", "logit", "probability"]
 SINGLE_OUTPUTS: dict[str, Single] = {"BCEWithLogitsLoss": "logit", "BCELoss": "probability"}  # by the loss
 
 _IGNORED = -100  # label that counts nowhere, as in torch's losses
 _EQUAL = 1e-3  # difference up to which two shares are equal, in half precision too
+_LINE, _CURVE = 8, 16  # images that make a line, and a curve that rises, no accident
+_SPREAD = 1e-3  # of their outputs
+_MIXED = 0.02  # a mean of labels of both classes is so far from 0 and 1
 _CERTAIN = 1e-6  # distance from 0 and 1 of a probability whose logit is computed
 
 
@@ -106,6 +112,22 @@ def label_below_others(shares: Tensor) -> Tensor | None:
     ordered = shares.detach().float().sort(1).values
     least, second, largest = ordered[:, 0], ordered[:, 1], ordered[:, -1]
     return ((largest - second < _EQUAL) & (second - least > _EQUAL)).all()
+
+
+def pulled_to_one_label(shares: Array, gradients: Array) -> bool:
+    """Return True if gradients (N,) follow from the shares (N,) alone, and pull every image to one mixed label.
+
+    shares: probabilities of the label 1, of images with labels of both kinds. A line for a binary cross entropy, and
+    otherwise a curve that rises through 0: with labels of its own each image with the label 1 is pulled up.
+    """
+    if len(shares) < _LINE or not np.isfinite(gradients).all() or shares.std() < _SPREAD:
+        return False
+    slope, offset = np.polyfit(shares, gradients, 1)
+    width = float(np.ptp(gradients))
+    if slope != 0 and float(np.abs(gradients - slope * shares - offset).max()) < _EQUAL * width:
+        return bool(_MIXED < -offset / slope < 1 - _MIXED)
+    curve = gradients[np.argsort(shares)]
+    return len(curve) >= _CURVE and curve[0] < 0 < curve[-1] and float(np.diff(curve).min()) > -_EQUAL * width
 
 
 @torch.no_grad()

@@ -82,6 +82,12 @@ def test_a_bump_in_the_warm_up_is_clear() -> None:
     assert only(rule(), run(loss, lr=cosine(STEPS))).verdict is Verdict.CLEAR
 
 
+@pytest.mark.parametrize(("level", "severity"), [(0.1, Severity.INFO), (0.4, Severity.WARNING), (0.9, Severity.SEVERE)])
+def test_a_rise_is_as_severe_as_what_it_leaves(level: float, severity: Severity) -> None:
+    losses = np.r_[flat(CHANCE, 4), flat(4 * CHANCE, 6), flat(level * CHANCE, STEPS - 10)]
+    assert only(rule(), run(batches(losses, spread=0.02))).severity is severity
+
+
 def test_found_when_large_updates_teach_nothing() -> None:
     ratio = np.r_[flat(0.4, 6), falling(0.2, 0.001, STEPS - 6)]
     finding = only(rule(), run(batches(flat(CHANCE, STEPS), spread=0.03), ratio=ratio))

@@ -17,6 +17,7 @@ from clearsight.debugger.analysis.loss_curve import LossCurve, loss_curve, rolli
 _SMOOTH = 5  # steps of a median: one or two bad batches do not count
 _FIRST_SIZED = 5  # first step whose update size is judged: before, a new head starts from almost nothing
 _RISEN = 1.15  # times the chance-level loss: more than a warm-up causes
+_RECOVERED, _GONE = 0.5, 0.2  # of the chance-level loss: after a rise it falls again, and the rise has cost nothing
 _STUCK = 0.75  # of the chance-level loss: little is learned
 _EXTREME = 5.0  # times the highest rate that trains any network well
 _JUMP = 5.0  # times the rate of the step before: no schedule does that on purpose
@@ -42,8 +43,8 @@ class LearningRateTooHigh(Rule):
     as damage: the median of five losses at `blow_up` times that level; `sustained` times it over a fifth of the run; a
     loss that becomes NaN or infinite after such growth; a rate beyond the usual with updates beyond `damaging` of the
     weights and little learned (or three times that and a loss that rose); an update larger than `destroying` times the
-    weights themselves. A loss that is merely noisy, a bump in the warm-up and a rate that is unusual but works are not
-    found.
+    weights themselves. A rise after which the loss fell below a fifth of chance level is an information. A loss that is
+    merely noisy, a bump in the warm-up and a rate that is unusual but works are not found.
 
     The new rate follows from the optimizer and the measured updates, so that one change should be enough. SageMaker has
     no such rule: it shows there as LossNotDecreasing or ExplodingTensor.
@@ -100,7 +101,8 @@ class LearningRateTooHigh(Rule):
             f"the loss rose to {worst:.3g} by step {curve.steps[int(smooth.argmax()) + _SMOOTH // 2]}; chance level "
             f"is {curve.chance:.2f}, and the first batch had {curve.first:.2f}"
         )
-        severity = Severity.WARNING if curve.share_of_chance(latest) < 0.5 else Severity.SEVERE  # it has recovered
+        left = curve.share_of_chance(latest)
+        severity = Severity.INFO if left < _GONE else Severity.WARNING if left < _RECOVERED else Severity.SEVERE
         return _Sign(worst / curve.base, self.blow_up, "x the chance-level loss", int(over[0]), cause, severity, 0.95)
 
     def _became_nonfinite(self, view: RunView, curve: LossCurve, sizes: Floats64) -> _Sign | None:

@@ -16,7 +16,7 @@ from clearsight.core.tensors import Mode
 from clearsight.debugger.capture.forward_replay import tensors_in
 from clearsight.debugger.capture.initial_weights import HiddenWeights, unset_norms
 from clearsight.debugger.capture.loaders import BatchSource, BatchUse, LoaderTracker
-from clearsight.debugger.capture.loss_checks import LossCall, LossChecks
+from clearsight.debugger.capture.loss_checks import LossCall, LossChecks, softening
 from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.safe_hook import SafeHook
 from clearsight.debugger.capture.schedulers import ScheduleTracker
@@ -224,14 +224,16 @@ class LoopChecks:
         # Of losses of torch alone: others may reduce in any way.
         if loss.name and isinstance(value, Tensor) and differentiable and len(self.loss.factors) < _FACTORS:
             size = 1 if loss.mean else len(loss.inputs)
-            value.register_hook(SafeHook(partial(self._on_loss_gradient, size)))  # type: ignore[no-untyped-call]
+            taught = None if call.outputs is None else softening(call.outputs, loss)
+            value.register_hook(SafeHook(partial(self._on_loss_gradient, size, taught)))  # type: ignore[no-untyped-call]
 
     @guarded
-    def _on_loss_gradient(self, size: int, gradient: Tensor) -> None:
+    def _on_loss_gradient(self, size: int, taught: Tensor | None, gradient: Tensor) -> None:
         def receive(arrays: Arrays) -> None:
-            self.loss.factors.append(size * float(arrays[0]))
+            # A temperature T makes the gradient of a teacher's labels T^2 times smaller: Hinton et al. 2015, section 2.
+            self.loss.factors.append(size * float(arrays[0]) * (float(arrays[1]) ** 2 if len(arrays) > 1 else 1.0))
 
-        self._sender.send(receive, [gradient.detach().float()])
+        self._sender.send(receive, [gradient.detach().float(), *([] if taught is None else [taught])])
 
     # Updates
 

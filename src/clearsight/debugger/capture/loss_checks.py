@@ -309,6 +309,23 @@ class LossChecks:
         self._sender.send(receive, [outputs.detach().float().flatten(), gradient.detach().float().flatten()])
 
 
+@torch.no_grad()
+def softening(outputs: Tensor, call: LossCall) -> Tensor | None:
+    """Return (), the factor by which outputs (N, C) were multiplied before their softmax, 1 for no such factor.
+
+    Of losses whose labels are shares of classes, as those of a teacher are; None for others.
+    """
+    inputs, targets = call.inputs.detach().float(), call.targets
+    shares = targets.is_floating_point() and targets.shape == inputs.shape == outputs.shape and inputs.dim() == 2
+    if call.name not in ("CrossEntropyLoss", "KLDivLoss") or not shares:
+        return None
+    # The logarithm of a softmax differs from what it is of by one number in each row.
+    first, second = (rows - rows.mean(1, keepdim=True) for rows in (outputs.float(), inputs))
+    factor = (first * second).sum() / first.square().sum().clamp_min(1e-30)
+    rest = (second - factor * first).norm() / second.norm().clamp_min(1e-30)
+    return torch.where(rest < _MULTIPLE, factor, torch.ones_like(factor))
+
+
 def _is_broadcast(column: Tensor, row: Tensor) -> bool:
     """Return True for two tensors (N, N) that are an expanded column and an expanded row, N above 1."""
     same = column.dim() == row.dim() == 2 and column.shape == row.shape and len(column) == column.shape[1] > 1

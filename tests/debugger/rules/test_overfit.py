@@ -9,7 +9,7 @@ import pytest
 
 from clearsight.core.context import LayerInfo, RunContext
 from clearsight.core.errors import BadValue
-from clearsight.core.finding import Verdict
+from clearsight.core.finding import Severity, Verdict
 from clearsight.debugger.rules.overfit import Overfit
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, tape
@@ -52,6 +52,22 @@ def test_found_when_validation_stops_following() -> None:
     assert finding.epoch is not None
     assert 7 <= finding.epoch <= 9
     assert finding.fix == {"augment": "standard", "patience": 5}
+
+
+@pytest.mark.parametrize(
+    ("level", "rises", "expected"),
+    [(1.4, False, Severity.INFO), (2.1, False, Severity.WARNING), (2.1, True, Severity.INFO)],
+)
+def test_validation_that_stands_still_is_a_warning_only_where_it_shows_hardly_anything(
+    level: float, rises: bool, expected: Severity
+) -> None:
+    """Chance level is 2.3, and training ends at 0.05."""
+    train = np.r_[falling(2.2, 0.6, 6), falling(0.6, 0.05, EPOCHS - 6)]
+    valid = np.r_[np.linspace(2.25, level, 4), np.full(EPOCHS - 4, level)]
+    right = np.linspace(0.1, 0.45, EPOCHS) if rises else np.full(EPOCHS, 0.3)
+    finding = only(rule(), run(train, valid, 1 - train / 2.4, right))
+    assert finding.found
+    assert finding.severity is expected
 
 
 def test_evaluations_with_initial_statistics_of_batch_norm_are_not_enough() -> None:

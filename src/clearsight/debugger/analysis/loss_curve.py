@@ -197,17 +197,28 @@ class TrainValidCurves:
 
     def smoothed(self) -> Floats64:
         """Return the validation loss (R,), each value the median of itself and its neighbours."""
-        padded = np.concatenate([self.valid[:1], self.valid, self.valid[-1:]])
-        return np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1) if len(self) else self.valid
+        return _smoothed(self.valid)
 
     def plateau_start(self) -> int:
-        """Return the index of the evaluation after which validation got no better, beyond a tolerance."""
+        """Return the index of the evaluation after which the validation loss got no better, beyond a tolerance."""
         smooth = self.smoothed()
         return int(np.argmax(smooth <= smooth.min() + max(_TOLERANCE * self.chance, self.jitter / 2)))
+
+    def accuracy_plateau_start(self) -> int:
+        """Return the index of the evaluation after which the accuracy got no better either; 0 where it is not known."""
+        if not np.isfinite(self.valid_accuracy).all():
+            return 0
+        smooth = _smoothed(self.valid_accuracy)
+        return int(np.argmax(smooth >= smooth.max() - max(_TOLERANCE, noise_std(self.valid_accuracy) / 2)))
 
     def evidence(self) -> tuple[Series, Series]:
         """Return the training loss and the validation loss as evidence of a finding."""
         return Series.of("training loss", self.steps, self.train), Series.of("validation loss", self.steps, self.valid)
+
+
+def _smoothed(values: Floats64) -> Floats64:
+    padded = np.concatenate([values[:1], values, values[-1:]])
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1) if len(values) else values
 
 
 def train_valid_curves(view: RunView) -> TrainValidCurves:

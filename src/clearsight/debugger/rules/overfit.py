@@ -20,6 +20,7 @@ _ERRORS = 3.0  # standard errors, or standard deviations of the change from one 
 _HARM = 0.05  # of the chance-level loss, by which validation got worse
 _TRANSFERRED = 0.6  # share of what was learned in training that validation shows in a healthy run
 _GAP = 0.05  # of the chance-level loss: gap from which validation no longer follows
+_HARDLY = 0.25  # the same share, below which an end without a gain is no mere loss of time: 0.3 to 0.6 with few images
 _STAGNANT = 5  # evaluations without a gain that are a loss of time
 _INITIAL, _MOST_STEPS = 0.1, 50  # share of BatchNorm's initial statistics that counts, and how long it may count
 _LEARNED = 0.9  # of the chance-level loss: above it training has memorised nothing yet
@@ -33,8 +34,9 @@ class Overfit(Rule):
     Evaluations at which BatchNorm still holds a tenth of its initial statistics do not count. Besides, validation must
     have stopped improving, and either have become worse since, or show less than three fifths of what was learned in
     training (the fall of the loss from chance level). A model that memorises its training images at no cost to
-    validation is clear. Where validation got no worse and has stagnated for fewer than five evaluations it is an
-    information: most short trainings on few images end so. `epoch` is where validation stopped following.
+    validation is clear. Where validation got no worse it is an information, unless it has stagnated for five
+    evaluations and shows less than a quarter: most short trainings on few images end so. `epoch` is where validation
+    stopped following.
 
     SageMaker's rule of this name asks for (validation - training) / training loss > 0.1 in one step: as the training
     loss approaches 0 that is true of nearly every run that learns well. Its `start_step`, `patience` and
@@ -66,13 +68,15 @@ class Overfit(Rule):
         reasons = {
             "training is better than validation by no more than chance": not is_worse[-self.patience :].all(),
             "validation has improved since": stopped >= len(curves) - self.patience,
-            "validation shows most of what was learned in training": not (harmed or _shows_little(curves)),
+            "validation shows most of what was learned in training": not harmed
+            and _transferred(curves) >= _TRANSFERRED,
         }
         if why := next((reason for reason, holds in reasons.items() if holds), ""):
             gap, unit = gaps[-1], "of the chance-level loss"
             return [self.clear(value=gap, threshold=self.ratio_threshold, unit=unit, cause=why)]
         following = np.flatnonzero(gaps <= _GAP)
         stopped = max(stopped, following[-1] + 1 if len(following) else 0)
+        lasting = len(curves) - max(stagnant, curves.accuracy_plateau_start()) >= _STAGNANT
         accuracies = ""
         if math.isfinite(curves.valid_accuracy[-1]):
             accuracies = f"; accuracy {curves.train_accuracy[-1]:.0%} against {curves.valid_accuracy[-1]:.0%}"
@@ -83,7 +87,7 @@ class Overfit(Rule):
             steps=(curves.steps[stopped], curves.steps[-1]),
             epoch=int(curves.epochs[stopped]),
             subject="validation loss",
-            severity=Severity.WARNING if harmed or len(curves) - stagnant >= _STAGNANT else Severity.INFO,
+            severity=Severity.WARNING if harmed or (lasting and _transferred(curves) < _HARDLY) else Severity.INFO,
             cause=f"since epoch {curves.epochs[stopped]} the training loss fell from {curves.train[stopped]:.2f} to "
             f"{curves.train[-1]:.2f} while that of validation went from {curves.valid[stopped]:.2f} to "
             f"{curves.valid[-1]:.2f}{accuracies}",
@@ -124,10 +128,11 @@ def _is_harmed(curves: TrainValidCurves) -> bool:
     return rise > max(_HARM * curves.chance, _ERRORS * curves.jitter)
 
 
-def _shows_little(curves: TrainValidCurves) -> bool:
-    """Return True if validation shows little of what was learned in training."""
+def _transferred(curves: TrainValidCurves) -> float:
+    """Return the share of what was learned in training that validation shows; 1 where nothing was learned."""
     latest, train = float(np.median(curves.valid[-3:])), float(np.median(curves.train[-3:]))
-    return curves.chance - latest < _TRANSFERRED * (curves.chance - train)
+    learned = curves.chance - train
+    return (curves.chance - latest) / learned if learned > 0 else 1.0
 
 
 def _remedy(context: RunContext) -> Mapping[str, Any]:

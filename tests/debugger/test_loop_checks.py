@@ -450,6 +450,7 @@ def test_labels_outside_of_the_outputs_are_named_although_the_loop_ends(style: s
         ({"model": network(1), "loss": OwnFocalLoss(), "step": with_two_classes}, "are broadcast to (N, N)"),
         ({"step": maximised}, "the loss is maximised"),
         ({"step": Distilled("sum")}, "the losses of a batch are added up"),
+        ({"model": network(CLASSES, nn.ReLU()), "step": Distilled("batchmean")}, "the outputs of a ReLU"),
         ({"step": divided_again}, "is divided by the batch size (16) once more"),
     ],
 )

@@ -126,7 +126,7 @@ class LoopInfo:
     mode_layers: layers that differ between the modes: BatchNorm, and Dropout with a rate above 0.
     width: of the outputs, 0 for not known.  highest_label: of the training, -1 for not known.
     loader_batches: batches of the training DataLoader, 0 for not known.
-    loss_checks: how often the inputs of a loss were checked.  loss_faults: how often each fault was seen in them.
+    loss_checks: passes in which the inputs of a loss were checked.  loss_faults: how often each fault was seen in them.
     loss_factor: factor by which the loop multiplied the mean loss of a batch before its backward, the number of images
     where it adds up their losses; 0 for not known.
     label_smoothing, class_weights: of a cross entropy; 0 and () for none.  positive_weight: of the label 1 of a binary

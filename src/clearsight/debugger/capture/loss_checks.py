@@ -108,8 +108,8 @@ class LossChecks:
 
     def __init__(self, sender: RecordSender) -> None:
         self._sender = sender
-        self._passes = 0
-        self.checked = 0
+        self._passes, self._counted = 0, False
+        self.checked = 0  # passes, of which one may have several losses
         self.faults: Counter[str] = Counter()
         self.factors: list[float] = []  # by which the loop multiplied a mean loss
         self.output_factors: list[float] = []  # by which it multiplied the outputs of the model
@@ -121,7 +121,12 @@ class LossChecks:
     def due(self) -> bool:
         """Return True if the loss of the pass that begins now is checked."""
         self._passes += 1
+        self._counted = False
         return self._passes <= _FIRST or self._passes % _EVERY == 0
+
+    def _count(self) -> None:
+        self.checked += not self._counted
+        self._counted = True
 
     def check(self, call: LossCall, *, by_gradient: bool = False) -> None:
         """Check a call. Tensors on a device are judged when they arrive; nothing waits.
@@ -131,7 +136,7 @@ class LossChecks:
         self.faults["own_swapped"] += call.swapped and not call.name
         if by_gradient:
             return
-        self.checked += 1
+        self._count()
         if isinstance(call.value, Exception):
             self._rejected(call)
             return
@@ -297,7 +302,7 @@ class LossChecks:
         label. The same for an output p, whose gradient is c (p - y) / (p (1 - p)), and for a loss that weighs images
         by how sure they are, where it is a rising curve.
         """
-        self.checked += 1
+        self._count()
 
         def receive(arrays: Arrays) -> None:
             values, slopes = (array.astype(np.float64).ravel() for array in arrays)

@@ -170,7 +170,7 @@ class LossInputMismatch(Rule):
     def _inputs(self, view: RunView) -> Finding | None:
         loop = view.context.loop
         for name, (cause, advice) in _FAULTS.items():
-            count = loop.loss_faults.get(name, 0)
+            count = min(loop.loss_faults.get(name, 0), loop.loss_checks)  # a pass may show it twice
             refused = name in ("labels_outside", "shapes") and count
             if refused or count > self.share * loop.loss_checks:
                 seen = "and torch refused the call" if refused else f"in {count} of {loop.loss_checks} checked losses"

@@ -8,7 +8,12 @@ import torch
 from torch.nn import functional
 
 from clearsight.core.tensors import Moment, PredictionRecord, SavedRecord
-from clearsight.debugger.capture.predictions import BatchPredictions, label_below_others, output_range
+from clearsight.debugger.capture.predictions import (
+    BatchPredictions,
+    label_below_others,
+    output_range,
+    pulled_to_one_label,
+)
 from clearsight.debugger.capture.transfer import RecordSender
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
@@ -77,3 +82,23 @@ def test_the_range_tells_probabilities_from_logits() -> None:
     low, high, mean, spread = output_range(LOGITS.softmax(1)).tolist()
     assert 0 <= low < high <= 1
     assert (mean, spread) == (pytest.approx(1), pytest.approx(0, abs=1e-6))
+
+
+@pytest.mark.parametrize("weighs", [0.0, 2.0])
+@pytest.mark.parametrize("broadcast", [True, False])
+def test_a_loss_that_compares_every_output_with_every_label_shows_in_the_gradient(
+    broadcast: bool, weighs: float
+) -> None:
+    """The focal loss of Lin et al. 2017, equation 4; without weights it is the binary cross entropy."""
+    draw = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(20):
+        logits = (2 * torch.randn(32, generator=draw)).requires_grad_()
+        labels = (torch.rand(32, generator=draw) < 0.5).float()
+        share = torch.sigmoid(logits[:, None] if broadcast else logits)
+        losses = labels * (1 - share) ** weighs * share.log() + (1 - labels) * share**weighs * (1 - share).log()
+        losses.mean().neg().backward()
+        assert logits.grad is not None
+        shares = torch.sigmoid(logits.detach()).double().numpy()
+        found.append(pulled_to_one_label(shares, logits.grad.double().numpy()))
+    assert sum(found) >= 16 if broadcast else not any(found)

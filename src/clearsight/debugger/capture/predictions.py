@@ -18,7 +18,8 @@ SINGLE_OUTPUTS: dict[str, Single] = {"BCEWithLogitsLoss": "logit", "BCELoss": "p
 
 _IGNORED = -100  # label that counts nowhere, as in torch's losses
 _EQUAL = 1e-3  # difference up to which two shares are equal, in half precision too
-_LINE, _CURVE = 8, 16  # images that make a line, and a curve that rises, no accident
+_LINE, _CURVE = 8, 16  # images that make a line, and a smooth curve, no accident
+_DEGREE, _OFF = 5, 0.03  # of a polynomial that is smooth, and how far off gradients may be, of their range
 _SPREAD = 1e-3  # of their outputs
 _MIXED = 0.02  # a mean of labels of both classes is so far from 0 and 1
 _CERTAIN = 1e-6  # distance from 0 and 1 of a probability whose logit is computed
@@ -118,7 +119,8 @@ def pulled_to_one_label(shares: Array, gradients: Array) -> bool:
     """Return True if gradients (N,) follow from the shares (N,) alone, and pull every image to one mixed label.
 
     shares: probabilities of the label 1, of images with labels of both kinds. A line for a binary cross entropy, and
-    otherwise a curve that rises through 0: with labels of its own each image with the label 1 is pulled up.
+    for losses that weigh images by how sure they are a smooth curve through 0 that ends higher than it begins. With
+    labels of its own each image with the label 1 is pulled up, a fifth of the curve's height off at least.
     """
     if len(shares) < _LINE or not np.isfinite(gradients).all() or shares.std() < _SPREAD:
         return False
@@ -126,8 +128,12 @@ def pulled_to_one_label(shares: Array, gradients: Array) -> bool:
     width = float(np.ptp(gradients))
     if slope != 0 and float(np.abs(gradients - slope * shares - offset).max()) < _EQUAL * width:
         return bool(_MIXED < -offset / slope < 1 - _MIXED)
-    curve = gradients[np.argsort(shares)]
-    return len(curve) >= _CURVE and curve[0] < 0 < curve[-1] and float(np.diff(curve).min()) > -_EQUAL * width
+    ends = gradients[shares.argmin()], gradients[shares.argmax()]
+    if len(shares) < _CURVE or not (gradients.min() < 0 < gradients.max() and ends[0] < ends[1]):
+        return False
+    powers = np.vander(shares, _DEGREE + 1)
+    factors = np.linalg.lstsq(powers, gradients, rcond=None)[0]
+    return float(np.abs(powers @ factors - gradients).max()) < _OFF * width
 
 
 @torch.no_grad()

@@ -70,6 +70,7 @@ def test_an_average_that_a_loop_evaluates(kind: str, decay: float, found: bool, 
     hook = clearsight.Hook(tmp_path / "run", quiet=True).watch(model, optimizer=optimizer)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if kind == "torch" else None
     own = copy.deepcopy(model)
+    earlier = copy.deepcopy(model).eval()  # an average of a training before, which a notebook keeps
     for _ in range(3):
         model.train()
         for images, labels in DataLoader(digits(0, 192), 16, shuffle=True):
@@ -86,6 +87,9 @@ def test_an_average_that_a_loop_evaluates(kind: str, decay: float, found: bool, 
         with torch.no_grad():
             for images, _ in DataLoader(digits(200, 96), 32):
                 evaluated(images)
+    with torch.no_grad():
+        for mean, new in zip(earlier.parameters(), model.parameters(), strict=True):
+            mean.lerp_(new, 1e-4)
     hook.close()
     assert hook.failure is None
     assert ("AveragingTooSlow" in roots(hook)) is found

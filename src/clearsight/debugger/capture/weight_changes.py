@@ -40,7 +40,8 @@ def averaged_copy(model: nn.Module, last: nn.Parameter, before: Tensor) -> tuple
     BatchNorms of that copy have the statistics of new layers.
 
     last: a weight of the model.  before: the same, before the training.  None and 0 where no copy in evaluation mode
-    holds weights between the two; of several the one that has gone least. Takes about 0.1 s, so once a run.
+    holds weights between the two; of several the one that has gone furthest, since those of an earlier training may
+    still be in memory. Takes about 0.1 s, so once a run.
     """
     way = (last.detach().to(before) - before).flatten()
     length = float(torch.linalg.vector_norm(way))
@@ -53,7 +54,7 @@ def averaged_copy(model: nn.Module, last: nn.Parameter, before: Tensor) -> tuple
         # A copy that has not moved is no average, nor is one that was trained elsewhere.
         if distance and float(gone @ way) > _LINE * distance * length:
             found.append((float(gone @ way) / length**2, unset_norms(copy)[0]))
-    return min(found, default=(None, 0))
+    return max(found, default=(None, 0), key=lambda item: item[0])
 
 
 def _copies(model: nn.Module, last: nn.Parameter) -> Iterator[tuple[nn.Module, Tensor]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -21,6 +22,10 @@ from tests.debugger.loop_styles import digits, network, roots
 from tests.debugger.rules.runs import CHANCE, batches, facts, only
 
 STEPS = 60
+
+
+class OwnType(nn.Sequential):
+    """Copies are found by their type, and other tests keep trained ones of the same start in memory."""
 
 
 def rule() -> AveragingTooSlow:
@@ -65,7 +70,7 @@ def test_evaluations_that_repeat_a_number_are_those_of_a_copy_that_nothing_updat
 @pytest.mark.parametrize(("decay", "found"), [(0.9999, True), (0.8, False)])
 def test_an_average_that_a_loop_evaluates(kind: str, decay: float, found: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = network()
+    model = OwnType(*network())
     optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
     hook = clearsight.Hook(tmp_path / "run", quiet=True).watch(model, optimizer=optimizer)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if kind == "torch" else None
@@ -98,7 +103,7 @@ def test_an_average_that_a_loop_evaluates(kind: str, decay: float, found: bool, 
 @pytest.mark.parametrize("buffers", [False, True])
 def test_an_average_by_hand_needs_the_buffers_too(buffers: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = network()
+    model = OwnType(*network())
     optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
     average = copy.deepcopy(model).eval()
     hook = clearsight.Hook(tmp_path / "run", quiet=True).watch(model, optimizer=optimizer)

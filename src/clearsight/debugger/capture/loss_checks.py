@@ -300,7 +300,7 @@ class LossChecks:
         The gradient of a binary cross entropy is c (p - y) for the logit of p, with the label y of each image. A line
         in p means that all images have the same y: the mean of the labels, where every output is compared with every
         label. The same for an output p, whose gradient is c (p - y) / (p (1 - p)), and for a loss that weighs images
-        by how sure they are, where it is a rising curve.
+        by how sure they are, where it is a smooth curve.
         """
         self._count()
 

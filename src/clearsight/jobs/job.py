@@ -63,6 +63,8 @@ class JobSpec:
 
     name: 1 to 63 letters, digits and inner hyphens.  environment: the whole of it; nothing is inherited.
     restart: after which ends it is started again.  stop_seconds: between SIGTERM and SIGKILL.
+    listen: host and port on which the supervisor listens for the job, so that no restart refuses a connection; the
+    process takes the socket with `inherited_listener`, and listens itself where the supervisor could not.
     log_bytes: of the log file before it is rotated; three older ones are kept.
     A job that fails before it was healthy once is not started again: its command or its data are wrong.
     """
@@ -73,6 +75,7 @@ class JobSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     restart: Literal["always", "on-failure", "never"] = "never"
     health: HealthCheck | None = None
+    listen: tuple[str, int] | None = None
     resources: Resources = Resources()
     stop_seconds: float = 30.0
     log_bytes: int = 10 << 20
@@ -89,11 +92,12 @@ class JobSpec:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> JobSpec:
         """Return the job of `to_json`."""
-        health, resources = values["health"], dict(values["resources"])
+        health, resources, listen = values["health"], dict(values["resources"]), values.get("listen")
         parts = {
             "command": tuple(values["command"]),
             "folder": Path(values["folder"]),
             "health": HealthCheck(**health) if health else None,
+            "listen": (str(listen[0]), int(listen[1])) if listen else None,
             "resources": Resources(**{**resources, "cores": tuple(resources["cores"])}),
         }
         return cls(**{**values, **parts})

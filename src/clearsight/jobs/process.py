@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,25 +18,32 @@ from typing import Any
 
 from clearsight.core.machine import process_ended, process_identity
 from clearsight.jobs.job import JobSpec
+from clearsight.jobs.listener import LISTENER
 
 _TOKEN = "CLEARSIGHT_JOB"  # variable in the environment of a job's process
 _FOLDER_SECONDS = 2.0  # between two looks at whether a folder is still there
 _POLL_SECONDS = 0.1  # where the system has no file descriptors of processes
 
 
-def start(spec: JobSpec, token: str, log: Path) -> subprocess.Popen[bytes]:
+def start(spec: JobSpec, token: str, log: Path, listener: socket.socket | None = None) -> subprocess.Popen[bytes]:
     """Start the command of a job; its output is appended to `log`. Raises OSError where it cannot be started.
 
+    listener: socket that it gets, None for none.
     It gets a session of its own: neither Ctrl-C nor the end of the terminal reaches it, and the group can be ended
     as a whole.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    variables, descriptors = {_TOKEN: token}, []
+    if listener is not None:
+        descriptors.append(listener.fileno())
+        variables[LISTENER] = str(listener.fileno())
     # Appending: the file may be cut while the process writes.
     with log.open("ab", buffering=0) as output:
         process = subprocess.Popen(
             spec.command,
             cwd=spec.folder,
-            env={**spec.environment, _TOKEN: token},
+            env={**spec.environment, **variables},
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import secrets
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from clearsight.core.machine import process_ended, process_identity
 from clearsight.jobs import process
 from clearsight.jobs.health import HealthMonitor
 from clearsight.jobs.job import Job, JobState, JobStatus
+from clearsight.jobs.listener import listening_socket
 from clearsight.jobs.log_file import last_words, rotate
 from clearsight.jobs.store import JobStore
 
@@ -118,6 +120,7 @@ class JobTask:
         self._state = job.state
         self._changed = asyncio.Event()
         self._child: subprocess.Popen[bytes] | None = None
+        self._listener: socket.socket | None = None  # stays open while the process is started again
 
     def set_job(self, job: Job) -> None:
         """Take what the user wants now."""
@@ -191,11 +194,12 @@ class JobTask:
     async def _start(self) -> bool:
         """Start the process; return False where it cannot be started."""
         spec, token = self._job.spec, secrets.token_hex(16)
+        self._listen()
         # Written before the start: whoever finds the token without a PID knows what to look for.
         starting = self._state.changed(JobStatus.STARTING, token=token, process={}, starts=self._state.starts + 1)
         self._set(starting)
         try:
-            self._child = process.start(spec, token, self._log)
+            self._child = process.start(spec, token, self._log, self._listener)
         except OSError as error:
             reason = f"{spec.command[0]} cannot be started: {error.strerror or error}"
             self._set(self._state.changed(JobStatus.FAILED, token="", reason=reason))
@@ -203,6 +207,17 @@ class JobTask:
         status = JobStatus.STARTING if spec.health else JobStatus.RUNNING
         self._set(self._state.changed(status, process=process_identity(self._child.pid)))
         return True
+
+    def _listen(self) -> None:
+        """Listen for the job. Where the address is taken, its process will say so."""
+        if self._job.spec.listen and self._listener is None:
+            with contextlib.suppress(OSError):
+                self._listener = listening_socket(*self._job.spec.listen)
+
+    def _close_listener(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     async def _watch_health(self) -> str:
         """Return why the process is unhealthy; wait for ever where it is healthy or nobody can tell."""
@@ -257,12 +272,15 @@ class JobTask:
                 await asyncio.wait_for(self._changed.wait(), delay)
 
     async def _end_process(self) -> None:
-        """End the process, if any."""
+        """End the process, if any; nobody is to wait for another one."""
+        self._close_listener()
         if identity := self._state.process:
             self._set(self._state.changed(JobStatus.STOPPING))
             await process.stop(identity, self._job.spec.stop_seconds)
             self._set(self._state.changed(process={}, token="", exit_code=self._collect(), reason=""))
 
     def _set(self, state: JobState) -> None:
+        if state.status.ended:
+            self._close_listener()
         self._state = state
         self._store.set_state(self._job.spec.name, state)

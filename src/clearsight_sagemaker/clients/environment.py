@@ -45,8 +45,11 @@ def client_variables(
         "AWS_ACCESS_KEY_ID": account.access_key,
         "AWS_SECRET_ACCESS_KEY": account.secret_key,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # A service that was killed answers again after some seconds; by default clients give up in that time.
-        "AWS_MAX_ATTEMPTS": environment.get("AWS_MAX_ATTEMPTS", "10"),
+        # A service that is started again answers after some seconds; by default clients give up in that time. Botocore
+        # waits up to 0.05 s before the second attempt and twice as long before each further one, 20 s at most: about a
+        # minute for all of them. Older versions have another default mode, without a longest wait.
+        "AWS_RETRY_MODE": environment.get("AWS_RETRY_MODE", "standard"),
+        "AWS_MAX_ATTEMPTS": environment.get("AWS_MAX_ATTEMPTS", "14"),
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(write_sdk_config(home.client, account.bucket, environment)),
         "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
         "CLEARSIGHT_SAGEMAKER_URL": url,

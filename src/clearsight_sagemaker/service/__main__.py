@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from clearsight.core.errors import ClearsightError
+from clearsight.jobs.listener import LISTENER
 from clearsight_sagemaker.service.server import ServiceOptions, serve
 
 
@@ -19,9 +20,11 @@ def log_to_stderr() -> None:
 
 if __name__ == "__main__":
     log_to_stderr()
-    # The mark of this process for its supervisor. A supervisor that this one starts must not have it.
-    os.environ.pop("CLEARSIGHT_JOB", None)
+    environment = dict(os.environ)
+    # The mark of this process for its supervisor, and its socket. A process that this one starts must not have them.
+    for name in ("CLEARSIGHT_JOB", LISTENER):
+        os.environ.pop(name, None)
     try:
-        serve(ServiceOptions.read(Path(sys.argv[1])), os.environ)
+        serve(ServiceOptions.read(Path(sys.argv[1])), environment)
     except ClearsightError as error:
         sys.exit(str(error))

@@ -49,7 +49,7 @@ def start_service(options: ServiceOptions, environment: Mapping[str, str]) -> Se
     with _start_lock(home), jobs_of(home.processes) as processes:
         if url := running_url(home):
             return ServiceAddress(url=url)
-        port = options.port or _free_port(options.host, int(home.address().get("port", 0)))
+        port = options.port or _port(options.host, int(home.address().get("port", 0)), processes)
         generation = processes.start(_spec(options, home, port, environment))
         job = processes.wait(PROCESS, generation, _START_SECONDS)
         if job.state.status is not JobStatus.RUNNING:
@@ -128,6 +128,7 @@ def _spec(options: ServiceOptions, home: ServiceHome, port: int, environment: Ma
         environment=_without_aws(environment),
         restart="on-failure",
         health=HealthCheck(url=url, start_seconds=_START_SECONDS),
+        listen=(options.host, port),
         stop_seconds=_STOP_SECONDS,
     )
 
@@ -138,10 +139,13 @@ def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith("AWS_") or name in regions}
 
 
-def _free_port(host: str, before: int) -> int:
+def _port(host: str, before: int, processes: Jobs) -> int:
     """Return the port that the service had before, so that clients find it again, or any free one."""
     if before:
         with contextlib.suppress(ClearsightError), listening(host, before):
+            return before
+        # A supervisor that starts the service again listens there already. It goes on with the new spec.
+        if _is_supervised(processes) and processes.get(PROCESS).spec.listen == (host, before):
             return before
     with listening(host, 0) as listener:
         return int(listener.getsockname()[1])

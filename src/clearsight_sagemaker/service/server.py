@@ -21,6 +21,7 @@ from clearsight.core.files import read_json, write_text
 from clearsight.core.folder_lock import folder_lock
 from clearsight.core.machine import cores, process_identity
 from clearsight.jobs.client import jobs_of
+from clearsight.jobs.listener import LISTENER, inherited_listener, listening_socket
 from clearsight.jobs.process import end_with_folder
 from clearsight_sagemaker.cloud.notifications import send
 from clearsight_sagemaker.endpoints.controller import EndpointSettings
@@ -49,7 +50,7 @@ _PROCESS_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONP
 _SCRIPT_VARIABLES = ("TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME", "WANDB_MODE", "OMP_NUM_THREADS")
 _SCRIPT_PREFIXES = ("PIP_", "CLEARSIGHT_", "CUDA_")
 # Of the service itself: by the first, the supervisor finds its process.
-_SERVICE_VARIABLES = ("CLEARSIGHT_JOB", "CLEARSIGHT_SAGEMAKER_HOME")
+_SERVICE_VARIABLES = ("CLEARSIGHT_JOB", LISTENER, "CLEARSIGHT_SAGEMAKER_HOME")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +191,7 @@ def serve(options: ServiceOptions, environment: Mapping[str, str]) -> None:
     home = ServiceHome(options.home)
     home.create()
     end_with_folder(home.folder)
-    with folder_lock(home.folder / "service.lock", "home"), listening(options.host, options.port) as listener:
+    with folder_lock(home.folder / "service.lock", "home"), _listener(options, environment) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         with service_state(options, _local_url(url, options.host), environment) as state:
@@ -216,17 +217,24 @@ def serve(options: ServiceOptions, environment: Mapping[str, str]) -> None:
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
     """Yield a listening socket; raises ClearsightError where the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sends small pieces at once where the protocol is named; an answer waits 40 ms otherwise.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(1024)
-        except OSError as error:
-            problem = f"it cannot be listened on ({error.strerror})"
-            raise ClearsightError(f"--port {port}", problem, fix="Choose another one.") from None
+    try:
+        listener = listening_socket(host, port)
+    except OSError as error:
+        problem = f"it cannot be listened on ({error.strerror})"
+        raise ClearsightError(f"--port {port}", problem, fix="Choose another one.") from None
+    with listener:
         yield listener
+
+
+@contextmanager
+def _listener(options: ServiceOptions, environment: Mapping[str, str]) -> Iterator[socket.socket]:
+    """Yield the socket that the supervisor keeps for this process, or one of its own."""
+    if listener := inherited_listener(environment, options.host):
+        with listener:
+            yield listener
+    else:
+        with listening(options.host, options.port) as listener:
+            yield listener
 
 
 def _local_url(url: str, host: str) -> str:

@@ -40,15 +40,15 @@ class Clients:
         """Return what a program with the SDK prints."""
         return self.run("python", "-c", code)
 
-    def popen(self, program: str, *words: str) -> subprocess.Popen[str]:
-        """Return a program that runs."""
+    def popen(self, program: str, *words: str, **streams: Any) -> subprocess.Popen[str]:
+        """Return a program that runs. streams: stdin and stderr of it, None and a pipe by default."""
         return subprocess.Popen(
             [str(self._folder / "bin" / program), *words],
             env=self._environment,
             cwd=self.work,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
+            **{"stderr": subprocess.PIPE, **streams},
         )
 
     def run(self, program: str, *words: str, seconds: float = SECONDS) -> str:

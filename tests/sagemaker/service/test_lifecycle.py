@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from clearsight.core.machine import process_ended
+from clearsight_sagemaker.service.app import HEALTH_PATH
 from clearsight_sagemaker.service.server import listening
 from clearsight_sagemaker.state.home import ServiceHome
 from tests.sagemaker.service_process import end_processes
@@ -70,6 +72,23 @@ def test_the_service_comes_back_at_the_same_address_after_a_kill(commands: Comma
     until(lambda: commands.status()["url"])
     after = commands.status()
     assert (after["url"], after["process"] != before["process"]) == (before["url"], True)
+
+
+def test_a_request_after_a_kill_waits_for_the_new_process(commands: Commands) -> None:
+    before, identity = commands.status(), commands.home.address()["process"]
+    os.kill(before["process"], signal.SIGKILL)
+    until(lambda: process_ended(identity))
+    with urllib.request.urlopen(before["url"] + HEALTH_PATH, timeout=SECONDS) as response:  # no second try
+        assert response.status == 200
+    assert commands.status()["process"] != before["process"]
+
+
+def test_a_start_while_the_supervisor_starts_the_service_again_keeps_the_address(commands: Commands) -> None:
+    before, identity = commands.status(), commands.home.address()["process"]
+    os.kill(before["process"], signal.SIGKILL)
+    until(lambda: process_ended(identity))
+    done = commands.run("start")
+    assert (done.returncode, done.stdout.split()[1]) == (0, before["url"]), done.stdout + done.stderr
 
 
 def test_a_program_is_run_with_the_settings_of_the_service(commands: Commands) -> None:

@@ -65,3 +65,8 @@ def run_folder(tmp_path: Path) -> Path:
     """A run of six training steps with two evaluations."""
     write_run(tmp_path / "run", LIVE)
     return tmp_path / "run"
+
+
+@pytest.fixture(params=["tutorial", "script"])
+def style(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

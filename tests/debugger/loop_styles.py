@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
@@ -115,6 +116,12 @@ class Loop:
 
 def copied(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model)
+
+
+def run(style: str, folder: Path, **parts: Any) -> Hook:
+    """Run a loop of a style, `tutorial` or `script`, with parts that are replaced; return its closed hook."""
+    loop = Loop(**parts)
+    return loop.tutorial(folder) if style == "tutorial" else loop.script(folder)
 
 
 def warnings(hook: Hook) -> list[Finding]:

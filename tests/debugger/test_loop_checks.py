@@ -17,179 +17,24 @@ from clearsight.debugger.hook import Hook
 from clearsight.debugger.rules.check_input_images import CheckInputImages
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.testing.rules import only
-from tests.debugger.loop_styles import CLASSES, EPOCHS, Loop, copied, network, roots, sgd, step, warnings
+from tests.debugger.loop_mistakes import (
+    Distilled,
+    Mixup,
+    OneBatchForEver,
+    OwnBinaryLossOfRows,
+    OwnFocalLossOfRows,
+    StepOncePer,
+    cleared_before_step,
+    detached,
+    equal_labels,
+    shifted_labels,
+    with_two_classes,
+    without_step,
+    zeroed_before_step,
+)
+from tests.debugger.loop_styles import CLASSES, EPOCHS, Loop, copied, network, roots, run, sgd, step, warnings
 
 STEPS = 36  # 12 of an epoch
-
-
-@pytest.fixture(params=["tutorial", "script"])
-def style(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def run(style: str, folder: Path, **parts: Any) -> Hook:
-    loop = Loop(**parts)
-    return loop.tutorial(folder) if style == "tutorial" else loop.script(folder)
-
-
-def binary(labels: Tensor) -> Tensor:
-    return (labels > 1).float()
-
-
-def weighted(weight: float) -> Any:
-    """Return a binary loss in which labels 1, half of all, weigh so many times as much."""
-
-    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(
-            outputs[:, 0], binary(labels), pos_weight=torch.tensor([weight])
-        )
-
-    return loss
-
-
-def smoothed(share: float) -> Any:
-    """Return a loss with labels that are smoothed by hand, to a share of their own class."""
-
-    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
-        shares = torch.full_like(outputs.detach(), (1 - share) / (CLASSES - 1))
-        return functional.cross_entropy(outputs, shares.scatter(1, labels[:, None], share))
-
-    return loss
-
-
-class OwnBinaryLoss(nn.Module):
-    """A binary cross entropy as people write it themselves."""
-
-    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        return -(labels * functional.logsigmoid(outputs) + (1 - labels) * functional.logsigmoid(-outputs)).mean()
-
-
-class OwnFocalLoss(nn.Module):
-    """A focal loss as people write it themselves."""
-
-    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        share = torch.sigmoid(outputs).clamp(1e-6, 1 - 1e-6)
-        return -(labels * (1 - share) ** 2 * share.log() + (1 - labels) * share**2 * (1 - share).log()).mean()
-
-
-class OwnFocalLossOfRows(OwnFocalLoss):
-    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        return super().forward(outputs.squeeze(1), labels)
-
-
-class OwnBinaryLossOfRows(OwnBinaryLoss):
-    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        return super().forward(outputs.squeeze(1), labels)
-
-
-# Steps with a mistake
-
-
-def with_two_classes(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-    step(model, loss, optimizer, images, binary(labels))
-
-
-def without_step(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-    optimizer.zero_grad()
-    loss(model(images), labels).backward()
-
-
-def cleared_before_step(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-    loss(model(images), labels).backward()
-    optimizer.zero_grad()
-    optimizer.step()
-
-
-def zeroed_before_step(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-    loss(model(images), labels).backward()
-    optimizer.zero_grad(set_to_none=False)
-    optimizer.step()
-
-
-def detached(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-    optimizer.zero_grad()
-    loss(model(images), labels).detach().requires_grad_().backward()
-    optimizer.step()
-
-
-def maximised(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-    optimizer.zero_grad()
-    (-loss(model(images), labels)).backward()
-    optimizer.step()
-
-
-def divided_again(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-    optimizer.zero_grad()
-    (loss(model(images), labels) / len(images)).backward()
-    optimizer.step()
-
-
-class Mixup:
-    """Mixes images, and the labels too where `labels` is True (Zhang et al. 2018)."""
-
-    def __init__(self, *, labels: bool) -> None:
-        self._labels, self._draw = labels, torch.Generator().manual_seed(0)
-
-    def __call__(self, model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-        share, order = 0.6, torch.randperm(len(images), generator=self._draw)
-        outputs = model(share * images + (1 - share) * images[order])
-        value = loss(outputs, labels)
-        if self._labels:
-            value = share * value + (1 - share) * loss(outputs, labels[order])
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-
-
-class StepOncePer:
-    """Clears in every batch and steps in every `batches`-th, or accumulates where `clears` is False."""
-
-    def __init__(self, batches: int, *, clears: bool) -> None:
-        self._batches, self._clears, self._seen = batches, clears, 0
-
-    def __call__(self, model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-        self._seen += 1
-        if self._clears:
-            optimizer.zero_grad()
-        (loss(model(images), labels) / (1 if self._clears else self._batches)).backward()
-        if self._seen % self._batches == 0:
-            optimizer.step()
-            if not self._clears:
-                optimizer.zero_grad()
-
-
-class Distilled:
-    """Trains on what a teacher says, which is the label most of the time, at a temperature of 4."""
-
-    def __init__(self, reduction: str) -> None:
-        self._reduction = reduction
-
-    def __call__(self, model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-        said = functional.softmax(4.0 * functional.one_hot(labels, CLASSES) / 4.0, 1)
-        outputs = model(images)
-        soft = functional.kl_div(functional.log_softmax(outputs / 4.0, 1), said, reduction=self._reduction)
-        optimizer.zero_grad()
-        (0.7 * 16 * soft + 0.3 * loss(outputs, labels)).backward()
-        optimizer.step()
-
-
-class OneBatchForEver:
-    """Trains on the first batch in every step."""
-
-    def __init__(self) -> None:
-        self._batch: tuple[Tensor, Tensor] | None = None
-
-    def __call__(self, model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-        self._batch = self._batch or (images, labels)
-        step(model, loss, optimizer, *self._batch)
-
-
-def shifted_labels(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-    step(model, loss, optimizer, images, labels + 1)
-
-
-def equal_labels(model: Any, loss: Any, optimizer: Any, images: Tensor, labels: Tensor) -> None:
-    step(model, loss, optimizer, images, torch.full_like(labels, 2))
 
 
 # Healthy loops are silent
@@ -433,95 +278,6 @@ def test_labels_outside_of_the_outputs_are_named_although_the_loop_ends(style: s
         (loop.tutorial if style == "tutorial" else loop.script)(tmp_path)
     cause = (tmp_path / "mine" / "findings.jsonl").read_text()
     assert "a label is no index of the model's outputs" in cause
-
-
-# Losses
-
-
-@pytest.mark.parametrize(
-    ("parts", "words"),
-    [
-        ({"loss": nn.NLLLoss()}, "gets logits, where it expects log-probabilities"),
-        ({"model": network(CLASSES, nn.LogSoftmax(0)), "loss": nn.NLLLoss()}, "is taken over the images of the batch"),
-        ({"model": network(CLASSES, nn.Softmax(1))}, "applies the softmax again"),
-        ({"model": network(CLASSES, nn.Hardtanh(0, 1))}, "were cut off to a narrow range"),
-        ({"model": network(100)}, "has 100 outputs, but"),
-        ({"model": network(1), "loss": OwnBinaryLoss(), "step": with_two_classes}, "are broadcast to (N, N)"),
-        ({"model": network(1), "loss": OwnFocalLoss(), "step": with_two_classes}, "are broadcast to (N, N)"),
-        ({"step": maximised}, "the loss is maximised"),
-        ({"step": Distilled("sum")}, "the losses of a batch are added up"),
-        ({"model": network(CLASSES, nn.ReLU()), "step": Distilled("batchmean")}, "the outputs of a ReLU"),
-        ({"step": divided_again}, "is divided by the batch size (16) once more"),
-    ],
-)
-def test_a_loss_that_gets_something_else_is_named(
-    style: str, tmp_path: Path, parts: dict[str, Any], words: str
-) -> None:
-    if style == "script" and isinstance(parts.get("loss"), OwnBinaryLoss):
-        return  # a loss of one's own that is not passed to watch() shows neither outputs nor labels
-    first = warnings(run(style, tmp_path, **parts))[0]
-    assert first.rule == "LossInputMismatch"
-    assert words in first.cause
-
-
-@pytest.mark.filterwarnings("ignore:Using a target size")
-@pytest.mark.parametrize(
-    ("loss", "last", "words"),
-    [
-        (lambda outputs, labels: functional.mse_loss(outputs, binary(labels)), (), "are broadcast to (N, N)"),
-        (
-            lambda outputs, labels: functional.binary_cross_entropy_with_logits(
-                outputs, 2 * binary(labels)[:, None] - 1
-            ),
-            (),
-            "outside 0 to 1",
-        ),
-        (
-            lambda outputs, labels: functional.binary_cross_entropy_with_logits(outputs[:, 0], binary(labels)),
-            (nn.Sigmoid(),),
-            "applies a sigmoid to outputs of a sigmoid",
-        ),
-        (
-            lambda outputs, labels: functional.binary_cross_entropy_with_logits(outputs[:, 0], binary(labels)),
-            (nn.ReLU(),),
-            "the output of a ReLU, which cannot be negative",
-        ),
-        (
-            lambda outputs, labels: functional.binary_cross_entropy_with_logits(outputs[:, 0], binary(labels)),
-            (nn.Softmax(1),),
-            "a softmax over a single output is always 1",
-        ),
-        (weighted(90.0), (), "pos_weight is 90, but"),
-        (lambda outputs, labels: functional.cross_entropy(outputs, 0 * labels), (), "over a single output"),
-    ],
-)
-def test_a_binary_loss_that_gets_something_else_is_named(tmp_path: Path, loss: Any, last: Any, words: str) -> None:
-    first = warnings(run("script", tmp_path, model=network(1, *last), loss=loss))[0]
-    assert words in first.cause
-
-
-def test_labels_that_are_smoothed_the_wrong_way_round_are_named(tmp_path: Path) -> None:
-    first = warnings(run("script", tmp_path / "wrong", loss=smoothed(0.05)))[0]
-    assert first.rule == "LossInputMismatch"
-    assert "the same share but one" in first.cause
-    assert roots(run("script", tmp_path / "right", loss=smoothed(0.95))) == set()
-
-
-@pytest.mark.parametrize("weight", [1.0, 4.0])
-def test_a_healthy_binary_loop_is_silent(tmp_path: Path, weight: float) -> None:
-    assert roots(run("script", tmp_path, model=network(1), loss=weighted(weight))) == set()
-
-
-def test_a_binary_loss_of_each_class_is_silent(tmp_path: Path) -> None:
-    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(outputs, functional.one_hot(labels, CLASSES).float())
-
-    hook = run("script", tmp_path, loss=loss)
-    assert [finding for finding in warnings(hook) if finding.rule == "LossInputMismatch"] == []
-
-
-def test_logits_may_be_cut_off_far_away(tmp_path: Path) -> None:
-    assert roots(run("script", tmp_path, model=network(CLASSES, nn.Hardtanh(-50, 50)))) == set()
 
 
 # Schedules

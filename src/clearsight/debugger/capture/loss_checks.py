@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from clearsight.debugger.capture.mixed_images import MixedBatches
-from clearsight.debugger.capture.predictions import label_below_others, pulled_to_one_label
+from clearsight.debugger.capture.predictions import IGNORED, label_below_others, pulled_to_one_label
 from clearsight.debugger.capture.shared_patch import SharedPatch
 from clearsight.debugger.capture.transfer import Arrays, RecordSender
 
@@ -159,7 +159,7 @@ class LossChecks:
         indices = call.targets.dtype in (torch.int64, torch.uint8) and call.name in ("CrossEntropyLoss", "NLLLoss")
         classes = call.inputs.shape[1] if call.inputs.dim() > 1 else call.inputs.shape[0]
         if indices and call.targets.numel() and call.targets.device.type == "cpu":
-            outside = (call.targets >= classes) | ((call.targets < 0) & (call.targets != -100))
+            outside = (call.targets >= classes) | ((call.targets < 0) & (call.targets != IGNORED))
             if bool(outside.any()):
                 self.faults["labels_outside"] += 1
                 return

@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float64]
 Single = Literal["", "logit", "probability"]
 SINGLE_OUTPUTS: dict[str, Single] = {"BCEWithLogitsLoss": "logit", "BCELoss": "probability"}  # by the loss
 
-_IGNORED = -100  # label that counts nowhere, as in torch's losses
+IGNORED = -100  # label that counts nowhere, as in torch's losses
 _EQUAL = 1e-3  # difference up to which two shares are equal, in half precision too
 _LINE, _CURVE = 8, 16  # images that make a line, and a smooth curve, no accident
 _DEGREE, _OFF = 5, 0.03  # of a polynomial that is smooth, and how far off gradients may be, of their range
@@ -80,7 +80,7 @@ class BatchPredictions:
     @torch.no_grad()
     def loss(self) -> Tensor:
         """Return the mean cross entropy, ()."""
-        return functional.cross_entropy(self.logits, self.labels, ignore_index=_IGNORED)
+        return functional.cross_entropy(self.logits, self.labels, ignore_index=IGNORED)
 
     @torch.no_grad()
     def accuracy(self) -> Tensor:
@@ -99,7 +99,7 @@ def _largest(scores: Tensor) -> Tensor:
 def _largest_share(shares: Tensor) -> Tensor:
     """Return (N,) int64, the place of the largest of each row (N, C), or -100 where several are the largest."""
     ends = shares.topk(min(2, shares.shape[1]), 1)
-    return torch.where(ends.values[:, 0] > ends.values[:, -1], ends.indices[:, 0], _IGNORED)
+    return torch.where(ends.values[:, 0] > ends.values[:, -1], ends.indices[:, 0], IGNORED)
 
 
 @torch.no_grad()

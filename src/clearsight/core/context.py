@@ -25,6 +25,11 @@ class LayerInfo:
     frozen: bool = False
     rate: float = 0.0
 
+    @property
+    def is_batch_norm(self) -> bool:
+        """True for BatchNorm of any kind."""
+        return self.kind == "norm" and "batch" in self.type.lower()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParameterInfo:

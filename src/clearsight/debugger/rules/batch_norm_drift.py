@@ -51,7 +51,7 @@ class BatchNormDrift(Rule):
         return Needs(counted="snapshots", points=self.comparisons)
 
     def check(self, view: RunView) -> list[Finding]:
-        norms = [layer for layer in view.context.layers if layer.kind == "norm" and "batch" in layer.type.lower()]
+        norms = [layer for layer in view.context.layers if layer.is_batch_norm]
         if view.context.layers and all(layer.frozen for layer in norms):
             return [self.clear(value=0.0, threshold=self.ratio, cause="no BatchNorm layer is in training mode")]
         comparisons = _comparisons(view.scalar("train_mode_loss"), view.scalar("eval_mode_loss"))

@@ -116,8 +116,7 @@ def _settled(context: RunContext) -> int:
     Until then evaluation mode is worse whatever the network has memorised. A running mean keeps (1 - momentum) of
     itself in each step (Ioffe and Szegedy 2015, section 3.1).
     """
-    norms = [layer for layer in context.layers if layer.kind == "norm" and "batch" in layer.type.lower()]
-    rates = [layer.rate for layer in norms if not layer.frozen]
+    rates = [layer.rate for layer in context.layers if layer.is_batch_norm and not layer.frozen]
     steps = [math.ceil(math.log(_INITIAL) / math.log(1 - rate)) for rate in rates if 0 < rate < 1]
     return min(_MOST_STEPS, max(steps, default=0))
 

@@ -109,7 +109,7 @@ def test_images_are_described_one_by_one() -> None:
     images = torch.rand(5, 3, 12, 10, generator=torch.Generator().manual_seed(1))
     images[:, 2] = -2 * images[:, 0]
     rows = image_statistics(images)
-    assert rows.shape == (5, 3 + 3 + 3 + 3)
+    assert rows.shape == (5, 3 + 3 + 3 + 4)
     torch.testing.assert_close(rows[:, :3], images.mean((2, 3)))
     torch.testing.assert_close(rows[:, 3:6], images.std((2, 3), correction=0))
     torch.testing.assert_close(rows[:, 7], torch.full((5,), -1.0))  # channels 0 and 2

@@ -106,6 +106,29 @@ def test_found_when_channels_show_different_parts_of_an_image(mixed_up: bool, ex
     assert verdict(rule(), saved) == expected
 
 
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize(("reshaped", "expected"), [(True, "found"), (False, "clear")])
+def test_found_when_images_were_reshaped_in_the_place_of_permuted(reshaped: bool, expected: str, grey: bool) -> None:
+    image = torch.tensor(np.array(load_sample_image("china.jpg")), dtype=torch.float32)
+    # Below the sky, which shows nothing.
+    image = image.mean(2, keepdim=True).expand(-1, -1, 3) if grey else image
+    corners = [(top, left) for top in range(180, 360, 36) for left in range(0, 560, 48)]
+    pieces = torch.stack([image[top : top + 48, left : left + 48] for top, left in corners])
+    pieces = pieces.reshape(-1, 3, 48, 48) if reshaped else pieces.permute(0, 3, 1, 2)
+    saved = run(ORDINARY)
+    saved.add(RawTensor(Moment("train", 1, 1, 1), "image_statistics", "inputs", image_statistics(pieces).numpy()))
+    found = rule().check(saved)
+    assert [finding.verdict.value for finding in found] == [expected]
+    assert ("without moving them" in found[0].cause) == reshaped
+
+
+def test_random_numbers_are_not_reshaped() -> None:
+    saved, draw = run(ORDINARY), torch.Generator().manual_seed(0)
+    pixels = torch.rand(64, 3, 16, 16, generator=draw)
+    saved.add(RawTensor(Moment("train", 1, 1, 1), "image_statistics", "inputs", image_statistics(pixels).numpy()))
+    assert verdict(rule(), saved) == "clear"
+
+
 def test_clear_of_ordinary_images() -> None:
     assert verdict(rule(), control()) == "clear"
 

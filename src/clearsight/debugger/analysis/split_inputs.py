@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any
 
@@ -14,8 +14,8 @@ from clearsight.core.tensors import Mode, Moment
 from clearsight.core.view import Floats64, RunView
 from clearsight.debugger.analysis.pixel_ends import Ends, likely_ends
 
-_SAVED = "image_statistics"  # rows of means, standard deviations, correlations, sharpness, height and width
-_CHANNELS = {channels + channels + channels * (channels - 1) // 2 + 3: channels for channels in range(1, 5)}  # by width
+_SAVED = "image_statistics"  # rows of means, standard deviations, correlations, sharpness, reread, height and width
+_CHANNELS = {channels + channels + channels * (channels - 1) // 2 + 4: channels for channels in range(1, 5)}  # by width
 _SURE = 3.0  # standard errors
 _BLANK = 0.02  # standard deviation of an image beside that of the one that varies most, below which it shows nothing
 _GREY = 0.999  # correlation of channels that are equal but for what they were normalised by
@@ -33,12 +33,14 @@ class SampledImages:
     """Statistics of single images of a mode.
 
     means, stds: (N, C).  correlations: (N, C * (C - 1) / 2).  sharpness: (N,).  sizes: (N, 2) height and width.
+    reread: (N,) step to the next pixel and channel of the same numbers read as (H, W, C), over that of the image.
     """
 
     means: Floats64
     stds: Floats64
     correlations: Floats64
     sharpness: Floats64
+    reread: Floats64
     sizes: Floats64
 
     def __len__(self) -> int:
@@ -76,7 +78,7 @@ class SampledImages:
         """Return the images with black at 0 and white at 1. black, white: (C,) or (1,) values of both here."""
         length = np.maximum(white - black, 1e-12)
         means, stds = (self.means - black) / length, self.stds / length
-        return SampledImages(means, stds, self.correlations, self.sharpness, self.sizes)
+        return replace(self, means=means, stds=stds)
 
     def permuted(self, order: tuple[int, ...]) -> SampledImages:
         """Return the images with their channels in another order."""
@@ -85,7 +87,7 @@ class SampledImages:
         places = [pairs.index((min(order[a], order[b]), max(order[a], order[b]))) for a, b in pairs]
         picked = list(order)
         means, stds = self.means[:, picked], self.stds[:, picked]
-        return SampledImages(means, stds, self.correlations[:, places], self.sharpness, self.sizes)
+        return replace(self, means=means, stds=stds, correlations=self.correlations[:, places])
 
 
 def split_images(view: RunView, mode: Mode) -> SampledImages | None:
@@ -100,7 +102,14 @@ def split_images(view: RunView, mode: Mode) -> SampledImages | None:
     rows = np.unique(rows[np.isfinite(rows).all(axis=1)], axis=0)
     if not len(rows):
         return None
-    return SampledImages(rows[:, :channels], rows[:, channels : 2 * channels], rows[:, 2 * channels : -3], *_last(rows))
+    return SampledImages(
+        means=rows[:, :channels],
+        stds=rows[:, channels : 2 * channels],
+        correlations=rows[:, 2 * channels : -4],
+        sharpness=rows[:, -4],
+        reread=rows[:, -3],
+        sizes=rows[:, -2:],
+    )
 
 
 def blank_images(view: RunView, mode: Mode) -> tuple[int, int]:
@@ -113,10 +122,6 @@ def blank_images(view: RunView, mode: Mode) -> tuple[int, int]:
     spreads = [rows[:, channels : 2 * channels].max(axis=1) for rows, channels in parts]
     largest = np.concatenate(spreads).astype(float) if spreads else np.empty(0)
     return int((largest < _BLANK * largest.max(initial=0.0)).sum()), len(largest)
-
-
-def _last(rows: Floats64) -> tuple[Floats64, Floats64]:
-    return rows[:, -3], rows[:, -2:]
 
 
 def equal_images(evaluated: Sequence[tuple[Moment, npt.NDArray[Any]]]) -> tuple[int, int]:

@@ -56,7 +56,9 @@ class ImageSampler:
 @torch.no_grad()
 def image_statistics(images: Tensor) -> Tensor:
     """Return (N, K) float32: of each image C means, C standard deviations, the correlations of the pairs of channels,
-    sharpness (mean step to the next pixel over the standard deviation), height and width.
+    sharpness (mean step to the next pixel over the standard deviation), reread, height and width.
+
+    reread: step to the next pixel and channel of the same numbers read as (H, W, C), over that of the image as it is.
     """
     pixels = images.detach().float()
     _, channel_count, height, width = pixels.shape
@@ -70,7 +72,18 @@ def image_statistics(images: Tensor) -> Tensor:
     steps = (pixels[..., 1:] - pixels[..., :-1]).abs().mean((2, 3)) if width > 1 else torch.zeros_like(mean)
     sharpness = (steps / scale).mean(1)
     size = [torch.full_like(sharpness, float(side)) for side in (height, width)]
-    return torch.cat([mean, std, torch.stack([*correlations, sharpness, *size], 1)], 1)
+    reread = pixels.reshape(-1, height, width, channel_count).permute(0, 3, 1, 2)
+    ratio = _steps(reread) / _steps(pixels).clamp_min(1e-12)
+    return torch.cat([mean, std, torch.stack([*correlations, sharpness, ratio, *size], 1)], 1)
+
+
+def _steps(pixels: Tensor) -> Tensor:
+    """Return the mean step of (N, C, H, W) to the next channel and pixel, each channel around its mean, (N,)."""
+    centred, steps = pixels - pixels.mean((2, 3), keepdim=True), torch.zeros(len(pixels), device=pixels.device)
+    for axis in (1, 2, 3):
+        if pixels.shape[axis] > 1:
+            steps = steps + centred.diff(dim=axis).abs().mean((1, 2, 3))
+    return steps
 
 
 @dataclass

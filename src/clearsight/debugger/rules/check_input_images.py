@@ -16,6 +16,7 @@ _LEAST_DRAWN = 128  # images of an epoch: a few may be all there are
 _COLOURS = 3  # channels
 _SMOOTH = 0.9  # mean step to the next pixel over the standard deviation: 1.13 for random numbers
 _MANY_BLANK, _MORE_BLANK = 0.1, 3.0  # share of images of one colour, and times that of validation, that are no accident
+_REREAD = 0.7  # times the steps between pixels after another reading: 1 of noise and more of photographs
 _POSITIONS = 3  # of an epoch at which the same batch must have come: twice may be chance
 
 
@@ -32,8 +33,8 @@ class CheckInputImages(Rule):
     0.2, which every bright or dark dataset exceeds: skin has a mean of +1 after ImageNet's normalisation. But no image
     in [0, 1] gets beyond 3 with the usual figures (white is 2.6 with ImageNet's, 2.8 with those of handwritten digits),
     so the limit is 3 here. Constant means a standard deviation below `min_std`: images that were divided by 255 twice
-    have 0.004, a dark photograph has 0.05. The channels of photographs correlate by 0.9; a `view` or `reshape` in the
-    place of `permute` makes channels of different parts of an image.
+    have 0.004, a dark photograph has 0.05. A `view` or `reshape` in the place of `permute` makes channels of different
+    parts of an image: its numbers are smoother when they are read as (H, W, C) again, which images never are.
     """
 
     explains = (
@@ -73,7 +74,9 @@ class CheckInputImages(Rule):
         if not found:  # a broken or constant batch is off centre and repeated too: report the cause alone
             centre = self._normalised_twice(view, steps, channels) or self._off_centre(steps, channels)
             found = [*filter(None, (self._repeated(view, steps, channels), centre))]
-        found += filter(None, [self._equal(view), self._uncorrelated(view), self._blank_inputs(view)])
+        found += filter(
+            None, [self._equal(view), self._reshaped(view) or self._uncorrelated(view), self._blank_inputs(view)]
+        )
         return found or [self.clear(value=np.abs(_means(channels)).max(), threshold=self.max_mean)]
 
     def _blank(self, view: RunView) -> Finding | None:
@@ -236,6 +239,27 @@ class CheckInputImages(Rule):
             evidence=Series.of("share of equal images", [0], [equal / images]),
         )
 
+    def _reshaped(self, view: RunView) -> Finding | None:
+        """Return a finding on images that are smoother when their numbers are read as (H, W, C)."""
+        sampled = split_images(view, "train")
+        if sampled is None or sampled.means.shape[1] != _COLOURS or len(sampled) < self.images:
+            return None
+        ratio = float(np.median(sampled.reread))
+        if not 0 < ratio < _REREAD:
+            return None
+        return self.found(
+            value=ratio,
+            threshold=_REREAD,
+            unit="of the steps between pixels",
+            severity=Severity.SEVERE,
+            steps=(1, view.done()),
+            subject="channels",
+            cause="the numbers of an image (H, W, C) were laid out as (C, H, W) without moving them: read as (H, W, C) "
+            f"again, neighbouring pixels differ {ratio:.2f} times as much",
+            advice="Turn images (H, W, C) into (C, H, W) by permute(2, 0, 1), not by view or reshape.",
+            confidence=0.95,
+        )
+
     def _uncorrelated(self, view: RunView) -> Finding | None:
         """Return a finding on smooth images whose three channels do not show the same thing."""
         sampled = split_images(view, "train")
@@ -254,8 +278,7 @@ class CheckInputImages(Rule):
             subject="channels",
             cause=f"the three channels of the inputs correlate by {largest:.2f} at most; those of photographs do by "
             "0.9: they may show different parts of an image",
-            advice="Turn images (H, W, C) into (C, H, W) by permute(2, 0, 1), not by view or reshape. Channels that "
-            "were measured in different ways may be right.",
+            advice="Look at images as the model gets them. Channels that were measured in different ways may be right.",
             confidence=0.7,
         )
 

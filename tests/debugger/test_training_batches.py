@@ -203,6 +203,41 @@ def test_indices_that_are_no_numbers_are_not_counted_and_not_touched(tmp_path: P
     assert (loop.epoch_draws, loop.steps) == (0, TRAIN // BATCH)
 
 
+# Epochs that end early
+
+
+@pytest.mark.parametrize(("batches", "words"), [(3, "ended after 3 of the 20"), (1, "ended after 1 of the 20")])
+def test_epochs_that_a_break_ends_early_are_named(tmp_path: Path, batches: int, words: str) -> None:
+    hook = train(tmp_path, DataLoader(Images(), BATCH, shuffle=True), epochs=5, batches=batches)
+    assert words in causes(hook, "CheckInputImages")
+
+
+class Beside:
+    """Batches of a small loader, each read beside one of a large loader, which is what the model gets."""
+
+    def __init__(self) -> None:
+        self._small = DataLoader(Subset(Images(), range(72)), BATCH, shuffle=True)
+        self._large = DataLoader(Images(), BATCH, shuffle=True)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (large for _, large in zip(self._small, self._large, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("loader", "epochs", "batches"),
+    [
+        (DataLoader(Images(), BATCH, shuffle=True), 20, 4),  # four epochs of images: a fixed length may be meant
+        (DataLoader(Images(), BATCH, shuffle=True), 5, 12),
+        (Beside(), 5, 0),
+    ],
+    ids=["many", "more than half", "two loaders"],
+)
+def test_epochs_that_may_end_early_are_clear(tmp_path: Path, loader: Any, epochs: int, batches: int) -> None:
+    hook = train(tmp_path, loader, epochs=epochs, batches=batches)
+    assert "epochs ended after" not in causes(hook, "CheckInputImages")
+    assert hook.tape.context.loop.iterations == epochs - 1
+
+
 # Passes without a backward
 
 

@@ -154,6 +154,8 @@ class LoopInfo:
     on, with and without a backward or step behind them.  unfollowed: those without, of any source.
     epoch_draws, epoch_images: indices that the sampler of the training DataLoader drew in an epoch, and different ones
     among them, of a dataset of `dataset_images`; 0 for not known.
+    iterations, iterated: over the training DataLoader that have ended, and their batches.  broken_off: those of which
+    less than a quarter of the batches was drawn.
     """
 
     forwards: int = 0
@@ -199,6 +201,9 @@ class LoopInfo:
     epoch_draws: int = 0
     epoch_images: int = 0
     dataset_images: int = 0
+    iterations: int = 0
+    iterated: int = 0
+    broken_off: int = 0
     schedule: ScheduleInfo = field(default_factory=ScheduleInfo)
     writes: WeightWrites = field(default_factory=WeightWrites)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import index
 from typing import Any, Literal
@@ -27,6 +27,7 @@ _BATCHES = SharedPatch(_BaseDataLoaderIter, "__next__")
 _INDICES = SharedPatch(_BaseDataLoaderIter, "_next_index")  # of one process and of worker processes
 
 _EPOCHS = 2  # of a loader whose indices are counted: a sampler draws alike in each
+_BROKEN_OFF = 0.25  # share of its batches below which a loader was not meant to be read to its end
 _LARGEST = 1 << 24  # images of a dataset whose indices are counted, a byte each: 16 MB
 
 
@@ -40,7 +41,7 @@ class BatchSource:
     dataset: that of the loader, None where it cannot be referred to weakly.  comparison: of its batches with what the
     model gets.
     epochs: indices that its sampler drew, of the first epochs.  skipped: batches without a backward, before one came.
-    unsure: numbers of the passes in train mode that had none until then.
+    unsure: numbers of the passes in train mode that had none until then.  iterations: over it.
     """
 
     role: Role = ""
@@ -53,6 +54,7 @@ class BatchSource:
     epochs: list[DrawnIndices] = field(default_factory=list)
     skipped: int = 0
     unsure: set[int] = field(default_factory=set)
+    iterations: Iterations = field(default_factory=lambda: Iterations())
 
     def mode(self, *, training: bool, gradients: bool) -> Mode:
         """Return the mode of a forward pass of a batch. training: mode of the model.  gradients: True if they are on.
@@ -119,6 +121,32 @@ class DrawnIndices:
             self.draws += len(places)
         except (TypeError, ValueError, IndexError, OverflowError):
             self._is_counted, self.draws = False, 0
+
+
+@dataclass(eq=False)
+class Iterations:
+    """Iterations over a loader that have ended: how many, their batches, and how many of them were broken off.
+
+    One that ends with another loader, which is read beside it, is whole.
+    """
+
+    ended: int = 0
+    batches: int = 0
+    broken_off: int = 0
+    complete: int = 0  # number of the batch that was the last one of the loader, of all loaders
+    _drawn: list[int] = field(default_factory=list)  # numbers of the batches of the iteration under way
+
+    def draw(self, number: int, length: int) -> None:
+        """Count a batch."""
+        self._drawn.append(number)
+        self.complete = number if len(self._drawn) == length else self.complete
+
+    def begin(self, length: int, others: Iterable[Iterations]) -> None:
+        """End the iteration under way and begin another one. others: iterations over all loaders."""
+        if drawn := self._drawn:
+            is_short = len(drawn) < _BROKEN_OFF * length
+            self.broken_off += is_short and not any(drawn[0] <= other.complete <= drawn[-1] for other in others)
+            self.ended, self.batches, self._drawn = self.ended + 1, self.batches + len(drawn), []
 
 
 @dataclass(eq=False)
@@ -246,6 +274,11 @@ class LoaderTracker:
         """Batches of an epoch of the training loader; 0 where not known."""
         return self._trained.length if self._trained is not None else 0
 
+    @property
+    def iterations(self) -> Iterations:
+        """Iterations over the training loader."""
+        return self._trained.iterations if self._trained is not None else Iterations()
+
     def coverage(self) -> tuple[int, int, int]:
         """Return draws, different images and images of the dataset, of an epoch of the training; 0 where not known."""
         epochs = self._trained.epochs if self._trained is not None else []
@@ -260,6 +293,7 @@ class LoaderTracker:
         if loader not in self._sources:
             self._sources[loader] = self._source(loader)
         source = self._iterators[iterator] = self._sources[loader]
+        source.iterations.begin(source.length, [other.iterations for other in self._sources.values()])
         stream, indices = self._stream(iterator)
         if indices is not None and indices not in source.epochs:
             is_due = len(source.epochs) < _EPOCHS
@@ -291,6 +325,7 @@ class LoaderTracker:
         if source is None or isinstance(batch, Exception):
             return
         self.draws += 1
+        source.iterations.draw(self.draws, source.length)
         self.current, self._batch = source, DrawnBatch.of(batch)
         labels = self._batch.labels if self._batch is not None else None
         if labels is not None and labels.device.type == "cpu" and labels.numel():
@@ -344,6 +379,7 @@ class LoaderTracker:
             is_loader=True,
             same_data=same,
             dataset=_reference(loader.dataset),
+            iterations=trained.iterations if is_successor and trained is not None else Iterations(),
         )
 
 

@@ -285,6 +285,7 @@ class LoopChecks:
         is_trained = self._counts.get("backwards", 0) > 0 and writes.final != 0
         uses, (draws, images, size) = self.loaders.uses, self.loaders.coverage()
         uses.end()
+        iterations = self.loaders.iterations
         return LoopInfo(
             **self._counts,  # type: ignore[arg-type]  # True and False are numbers
             moved=moved and not self._counts.get("steps"),
@@ -315,6 +316,9 @@ class LoopChecks:
             epoch_draws=draws,
             epoch_images=images,
             dataset_images=size,
+            iterations=iterations.ended,
+            iterated=iterations.batches,
+            broken_off=iterations.broken_off,
             schedule=self.schedule.info(),
             writes=writes,
         )

@@ -17,17 +17,22 @@ _COLOURS = 3  # channels
 _SMOOTH = 0.9  # mean step to the next pixel over the standard deviation: 1.13 for random numbers
 _MANY_BLANK, _MORE_BLANK = 0.1, 3.0  # share of images of one colour, and times that of validation, that are no accident
 _REREAD = 0.7  # times the steps between pixels after another reading: 1 of noise and more of photographs
+_BROKEN_OFF, _ITERATIONS = 0.9, 2  # share of the epochs that were broken off, and epochs that are needed
+_FEW_EPOCHS = 3.0  # of images in the whole training
 _POSITIONS = 3  # of an epoch at which the same batch must have come: twice may be chance
 
 
 class CheckInputImages(Rule):
-    """Found when the inputs are not finite, (nearly) constant, always the same batch or the same few
-    images, normalised twice, far off centre, or smooth with three channels that hardly agree.
+    """Found when the inputs are not finite, (nearly) constant, always the same batch or the same few images, drawn in
+    epochs that end early, normalised twice, far off centre, or smooth with three channels that hardly agree.
 
     Images of one colour are found where they are a tenth of training or more, and three times as many as of validation.
     Few are the images of an epoch of which a tenth or less are different ones. Where the DataLoader of a loop tells the
     indices they are counted, however the images are changed, and must be a tenth or less of the dataset too: a small
     dataset that is drawn often, a subset, and classes that are drawn evenly are clear.
+
+    Epochs end early where nearly all of them stop before a quarter of the DataLoader's batches, and the whole training
+    draws less than three times as many as it has.
 
     A channel is off centre if its mean, over all batches seen, is beyond `max_mean`. SageMaker's rule of this name uses
     0.2, which every bright or dark dataset exceeds: skin has a mean of +1 after ImageNet's normalisation. But no image
@@ -57,7 +62,7 @@ class CheckInputImages(Rule):
 
     def check(self, view: RunView) -> list[Finding]:
         # Counted before training: a frozen backbone's head gets features, whose values do not show it.
-        if (early := self._blank(view) or self._few_drawn(view)) is not None:
+        if (early := self._blank(view) or self._few_drawn(view) or self._broken_off(view)) is not None:
             return [early]
         saved = [(at.step, value) for at, value in view.raw("input_channels")]
         if view.context.cached or len(saved) < self.batches:
@@ -215,6 +220,32 @@ class CheckInputImages(Rule):
             "the length of the whole dataset.",
             confidence=0.95,
             evidence=Series.of("different images of an epoch", [0], [images]),
+        )
+
+    def _broken_off(self, view: RunView) -> Finding | None:
+        """Return a finding if epochs end long before the DataLoader does.
+
+        A loop that takes one batch of a new iterator in every step has no such epochs, unless it evaluates after each.
+        Where the training comes to a few epochs of images all the same, epochs of a fixed length may be meant.
+        """
+        loop = view.context.loop
+        if loop.iterations < _ITERATIONS or loop.broken_off < _BROKEN_OFF * loop.iterations:
+            return None
+        batches = loop.iterated / loop.iterations
+        if batches <= 1 and len(view.evaluations()) < _BROKEN_OFF * loop.iterations:
+            return None
+        if loop.iterated >= _FEW_EPOCHS * loop.loader_batches:
+            return None
+        return self.found(
+            value=batches / loop.loader_batches,
+            threshold=1.0,
+            unit="of an epoch",
+            steps=(1, max(1, view.done())),
+            subject="inputs",
+            cause=f"{loop.broken_off} of {loop.iterations} epochs ended after {batches:.3g} of the "
+            f"{loop.loader_batches:,} batches of the DataLoader",
+            advice="Look for a break, a return or a limit in the loop over batches that was meant for a trial.",
+            confidence=0.85,
         )
 
     def _equal(self, view: RunView) -> Finding | None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import SGD
 
+from clearsight.core.finding import Severity
 from tests.debugger.loop_mistakes import (
     Distilled,
     OwnBinaryLoss,
@@ -18,6 +20,7 @@ from tests.debugger.loop_mistakes import (
     maximised,
     smoothed,
     weighted,
+    with_margin,
     with_two_classes,
 )
 from tests.debugger.loop_styles import CLASSES, network, roots, run, warnings
@@ -90,6 +93,26 @@ def test_labels_that_are_smoothed_the_wrong_way_round_are_named(tmp_path: Path) 
     assert first.rule == "LossInputMismatch"
     assert "the same share but one" in first.cause
     assert roots(run("script", tmp_path / "right", loss=smoothed(0.95))) == set()
+
+
+def test_losses_that_are_added_up_at_a_rate_for_that_are_an_information(tmp_path: Path) -> None:
+    loss = nn.CrossEntropyLoss(reduction="sum")
+    hook = run("script", tmp_path, loss=loss, optimizer=lambda model: SGD(model.parameters(), 0.003, momentum=0.9))
+    found = [finding for finding in hook.findings if finding.rule == "LossInputMismatch" and finding.found]
+    assert [(finding.severity, "are added up" in finding.cause) for finding in found] == [(Severity.INFO, True)]
+    assert roots(hook) == set()
+
+
+def test_a_margin_in_the_loss_is_no_part_of_the_predictions(tmp_path: Path) -> None:
+    table = run("script", tmp_path, loss=with_margin).tape.predictions("eval")
+    late = table.steps > table.steps.max() // 2
+    assert (table.labels == table.predictions)[late].mean() > 0.85  # 0.78 with the margin
+
+
+def test_distances_are_predicted_by_their_sign(tmp_path: Path) -> None:
+    hook = run("script", tmp_path, loss=lambda outputs, labels: functional.cross_entropy(-outputs, labels))
+    table = hook.tape.predictions("eval")
+    assert (table.labels == table.predictions)[table.steps == table.steps.max()].mean() > 0.9
 
 
 @pytest.mark.parametrize("weight", [1.0, 4.0])

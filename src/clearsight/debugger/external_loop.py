@@ -151,7 +151,9 @@ class ExternalLoop:
         loss = loss if loss is not None and loss.numel() else None
         scalars: dict[str, Tensor | float] = {} if loss is None else {name: loss.float().mean()}
         if logits is not None and labels is not None and not self._recorded.has_predictions:
-            batch = BatchPredictions.of(logits, labels, indices, single)
+            # What a user reports is meant; what a loss gets may be more than the outputs.
+            outputs = self._checks.outputs_beside(logits, self._mode) if self._records_calls else None
+            batch = BatchPredictions.of(logits, labels, indices, single, outputs)
             if batch is not None:
                 scalars["accuracy"] = batch.accuracy()
                 self._record_batch(batch)

@@ -10,6 +10,7 @@ import pytest
 from torch import nn
 
 from clearsight.core.context import LayerInfo, RunContext
+from clearsight.core.finding import Severity
 from clearsight.core.tensors import Moment, Scalars
 from clearsight.debugger.rules.batch_norm_drift import BatchNormDrift
 from clearsight.debugger.storage.tape import Tape
@@ -58,6 +59,16 @@ def test_found_when_evaluation_mode_is_far_worse() -> None:
     assert found.found
     assert found.value == pytest.approx(4.0, rel=0.1)
     assert "evaluation mode" in found.cause
+
+
+@pytest.mark.parametrize(("accuracy", "severity"), [(0.9, Severity.INFO), (0.5, Severity.WARNING)])
+def test_an_information_where_validation_is_as_accurate_as_training(accuracy: float, severity: Severity) -> None:
+    saved = fault()
+    for step in (120, 150):
+        saved.add(Scalars(Moment("train", step - 1, 1, step - 1), {"loss": 0.6, "accuracy": 0.9}))
+        saved.add(Scalars(Moment("eval", step, 1, step), {"loss": 0.6, "accuracy": accuracy}))
+    found = only(rule(), saved)
+    assert (found.found, found.severity) == (True, severity)
 
 
 def test_clear_when_both_agree() -> None:

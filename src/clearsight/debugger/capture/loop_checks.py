@@ -206,6 +206,12 @@ class LoopChecks:
             return call is not None and loss.inputs.dim() == 2
         return call.size > 0 and len(loss.inputs) == call.size and loss.inputs.numel() == call.elements
 
+    def outputs_beside(self, scores: Any, mode: Mode) -> Tensor | None:
+        """Return the outputs of the pass under way, if it is one of the mode and a loss gets other scores."""
+        outputs = self.call.outputs if self.call is not None and self.call.mode == mode else None
+        is_same = outputs is None or not isinstance(scores, Tensor) or outputs.data_ptr() == scores.data_ptr()
+        return None if is_same else outputs
+
     def on_loss(self, loss: LossCall) -> None:
         """Check the loss of a pass where one is due."""
         call, value = self.call, loss.value

@@ -40,11 +40,14 @@ class BatchPredictions:
     single: Single = ""
 
     @classmethod
-    def of(cls, logits: Any, labels: Any, indices: Any = None, single: Single = "") -> BatchPredictions | None:
+    def of(
+        cls, logits: Any, labels: Any, indices: Any = None, single: Single = "", outputs: Tensor | None = None
+    ) -> BatchPredictions | None:
         """Return predictions where the two are a classification, else None. Tensors on any device, arrays or lists.
 
         logits: (N, C), C at least 2, or with `single` (N, 1) or (N,).  labels: (N,) whole numbers, or (N, C) shares, of
-        which the largest counts where there is one; with `single` N numbers from 0 to 1.
+        which the largest counts where there is one; with `single` N numbers from 0 to 1.  outputs: (N, C) of the model,
+        where a loss gets something else: a margin or a prior of the classes in them is no part of the prediction.
         """
         logits, labels = as_tensor(logits), as_tensor(labels)
         if single:
@@ -64,7 +67,7 @@ class BatchPredictions:
         with torch.no_grad():
             # In float32: softmax of half precision rounds small probabilities to 0.
             scores = logits.float()
-            predictions = _largest(scores)
+            predictions = _predicted(scores, outputs)
         places = torch.full_like(predictions, -1) if indices is None else as_tensor(indices)
         return cls(scores, labels.long(), predictions, places.to(predictions, non_blocking=True), single)
 
@@ -86,6 +89,22 @@ class BatchPredictions:
     def accuracy(self) -> Tensor:
         """Return the share of labels that were predicted, ()."""
         return (self.predictions == self.labels).float().mean()
+
+
+def _predicted(scores: Tensor, outputs: Tensor | None) -> Tensor:
+    """Return (N,) int64, the predicted classes: by the outputs of the model where scores (N, C) grow with them."""
+    predictions = _largest(scores)
+    if (
+        outputs is None
+        or not outputs.is_floating_point()
+        or outputs.shape != scores.shape
+        or outputs.device != scores.device
+    ):
+        return predictions
+    own = outputs.float()
+    # Distances become scores by their sign. Nothing here waits for a device.
+    agreement = ((own - own.mean(1, keepdim=True)) * (scores - scores.mean(1, keepdim=True))).sum()
+    return torch.where(agreement > 0, _largest(own), predictions)
 
 
 def _largest(scores: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.finding import Finding, Series
+from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Curve, Floats64, Ints, RunView
@@ -16,6 +16,7 @@ from clearsight.debugger.analysis.predictions import class_count
 
 _MOST = 0.75  # of the comparisons must be worse in evaluation mode: a drift does not change sides
 _FIRST_STEPS = 20  # before them, batches of a few images are not judged: every run starts with noise
+_LATEST, _ALIKE = 2, 0.05  # evaluations whose accuracy may be so far below that of the training
 _INITIAL = 0.5  # share of the initial statistics that is left
 _PROPOSED_BATCH = 32  # batch size that a fix proposes: enough images for a stable mean
 
@@ -27,7 +28,8 @@ class BatchNormDrift(Rule):
     Found if evaluation is worse by the factor `ratio` and by `gap` of log C, as the median of the later half of the
     comparisons; half the gap is enough where BatchNorm's momentum is so low that most of the initial statistics are
     left at the end. Running averages lag behind in every healthy run: in the first `warm_up` steps (momentum 0.1), and
-    while weights move fast. So three times as many comparisons are needed while the run goes on.
+    while weights move fast. So three times as many comparisons are needed while the run goes on. It is an information
+    where the last evaluations are as accurate as the training beside them.
 
     Batches of `small_batch` images or fewer are judged more strictly: a mean over so few images is noise, in either
     direction, and training suffers from it (Wu and He 2018, "Group Normalization", figure 1). There it is enough that
@@ -84,6 +86,7 @@ class BatchNormDrift(Rule):
             threshold=self.ratio,
             cause=f"on the same batch with the same weights the loss is {np.median(recent.evaluating):.3g} in "
             f"evaluation mode and {np.median(recent.training):.3g} in training mode",
+            severity=Severity.INFO if _is_harmless(view) else self.severity,
             **late.finding_fields(),
             **_remedy(view, batch),
         )
@@ -128,6 +131,13 @@ class BatchNormDrift(Rule):
             evidence=Series.of("validation loss above training loss", evaluations.steps[known], gap[known]),
             **_remedy(view, batch),
         )
+
+
+def _is_harmless(view: RunView) -> bool:
+    """Return True if the last evaluations are as right as the training beside them: the statistics fit again."""
+    table = view.evaluations()
+    gaps = (table.train_accuracy - table.valid_accuracy)[-_LATEST:]
+    return len(gaps) == _LATEST and bool((gaps <= _ALIKE).all())  # False for a NaN: unknown
 
 
 @dataclass(frozen=True, slots=True)

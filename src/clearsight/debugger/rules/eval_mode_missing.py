@@ -23,7 +23,7 @@ class EvalModeMissing(Rule):
     explains = ("Overfit", "BatchNormDrift", "NormalisationMismatch", "LossOscillating")
 
     share: float = setting(0.2, "share of the evaluation passes in train mode", above=0, below=1)
-    passes: int = setting(1, "evaluation passes that are needed", low=1)
+    passes: int = setting(2, "evaluation passes that are needed", low=1)
     difference: float = setting(0.02, "difference of two passes", above=0, unit="of the largest output")
 
     def needs(self) -> Needs:

@@ -20,6 +20,7 @@ _PER_CLASS = 20  # labels seen per class before outputs without any label count 
 _TOO_WIDE = 2  # times as many outputs as labels: one rare class that did not come yet is no fault
 
 _RAISED = 4  # times the usual rate, above which losses that are added up matter
+_ORDINARY_UPDATE = 0.04  # of the weights in a step: 0.03 at most at a rate that suits, 0.07 at one that is too high
 _SHRUNK = 0.2  # factor of the logits: distillation, which softens them on purpose, divides by about 4
 _SMOOTHED = 0.5  # label smoothing above which the label says less than the rest
 _UNEVEN = 1.5  # largest over smallest, of weights and of images, below which weights do not matter
@@ -228,7 +229,11 @@ class LossInputMismatch(Rule):
         what = f"the losses of {batches} batches" if loop.loss_factor < _LEAST_DIVISOR else "the losses of a batch"
         cause = f"{what} are added up instead of averaged, so that a rate of {peak:.2g} acts like {peak * times:.2g}"
         advice = "Average the losses, over accumulated batches too, or divide the rate by their number."
-        return self._finding(view, times, cause, advice, Severity.WARNING)
+        # The rate may have been chosen for the sum: then a step changes the weights as little as it does elsewhere.
+        updates = view.scalar("update_ratio").values
+        updates = updates[np.isfinite(updates)]
+        is_chosen = len(updates) > 0 and float(np.median(updates)) < _ORDINARY_UPDATE
+        return self._finding(view, times, cause, advice, Severity.INFO if is_chosen else Severity.WARNING)
 
     def _width(self, view: RunView) -> Finding | None:
         loop, labels = view.context.loop, view.predictions().labels

@@ -90,14 +90,15 @@ class RuleProcess:
         self._is_ending = True
         self._mark_end()
         self._send("finish")
+        late = ""
         try:
             self._process.wait(_SECONDS)
         except subprocess.TimeoutExpired:
-            self._problem = f"it did not end within {_SECONDS:g} s after the script"
+            late = f"it did not end within {_SECONDS:g} s after the script"
             self._process.kill()
         self._join()
         code = self._process.returncode
-        self._problem = self._problem or (f"its process ended with exit code {code}" if code else "")
+        self._problem = late or (f"its process ended with exit code {code}" if code else self._problem)
         if self._problem:
             self._log.write(f"The rules of the job were not judged to the end: {self._problem}.", *self._lines)
 

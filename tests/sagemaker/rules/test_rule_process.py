@@ -74,6 +74,7 @@ def test_a_rule_that_was_met_is_reported_again_with_what_clearsight_finds(job: J
 
 def test_a_killed_process_is_an_error_of_the_rules(job: JobRun, rules: RuleProcess) -> None:
     os.kill(rules.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, rules.pid, os.WEXITED | os.WNOWAIT)  # its pipe is broken now
     rules.finish()
     rules.report()
     assert statuses(job) == {"Overfit": ["InProgress", "Error"]}

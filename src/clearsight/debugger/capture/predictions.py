@@ -101,10 +101,10 @@ def _predicted(scores: Tensor, outputs: Tensor | None) -> Tensor:
         or outputs.device != scores.device
     ):
         return predictions
-    own = outputs.float()
+    raw = outputs.float()
     # Distances become scores by their sign. Nothing here waits for a device.
-    agreement = ((own - own.mean(1, keepdim=True)) * (scores - scores.mean(1, keepdim=True))).sum()
-    return torch.where(agreement > 0, _largest(own), predictions)
+    agreement = ((raw - raw.mean(1, keepdim=True)) * (scores - scores.mean(1, keepdim=True))).sum()
+    return torch.where(agreement > 0, _largest(raw), predictions)
 
 
 def _largest(scores: Tensor) -> Tensor:

@@ -158,12 +158,6 @@ def serve_one_image(recording: Recording, image: Path, runtime: str, folder: Pat
 
 
 @pytest.mark.slow
-def test_a_quickstart_looks_up_no_host(recording: Recording, tmp_path: Path) -> None:
-    recording.commands("quickstart", folder=tmp_path)
-    assert (recording.calls, recording.files_of_others) == ([], [])
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed")
 def test_a_study_on_ray_looks_up_no_host(recording: Recording, digits: Path, tmp_path: Path) -> None:
     tiny = f"{digits} --model tiny --weights none --image-size 32 --epochs 1"

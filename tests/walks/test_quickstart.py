@@ -1,4 +1,4 @@
-"""`clearsight quickstart` does the whole main job, and can be repeated."""
+"""`clearsight quickstart` does the whole main job, can be repeated, and looks up no host."""
 
 from __future__ import annotations
 
@@ -7,23 +7,38 @@ from pathlib import Path
 
 import pytest
 
+from clearsight.cli import COMMANDS
 from clearsight.core.events import RunStatus
 from clearsight.core.run import Run
 from tests.walks.commands import run
+from tests.walks.test_no_network import Recording, recorder, recording
+
+__all__ = ["recorder", "recording"]  # fixtures
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_the_whole_main_job(tmp_path: Path) -> None:
-    output = run("quickstart", "--out", tmp_path / "q").stdout
-    trained = Run.open(tmp_path / "q" / "runs" / "1")
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Return the folder of a first quickstart, and what it printed."""
+    out = tmp_path_factory.mktemp("quickstart") / "q"
+    return out, run("quickstart", "--out", out).stdout
+
+
+def test_the_whole_main_job(quickstart: tuple[Path, str]) -> None:
+    out, printed = quickstart
+    trained = Run.open(out / "runs" / "1")
     assert trained.status is RunStatus.COMPLETED
     assert trained.scores["test"]["accuracy"] >= 0.97
-    assert "predicted 7" in output
+    assert "predicted 7" in printed
     assert (trained.path / "report.html").stat().st_size < 8 << 20
-    for command in re.findall(r"^  clearsight (\w+)", output, flags=re.MULTILINE):
-        from clearsight.cli import COMMANDS
+    assert set(re.findall(r"^  clearsight (\w+)", printed, flags=re.MULTILINE)) <= set(COMMANDS)
 
-        assert command in COMMANDS
-    second_output = run("quickstart", "--out", tmp_path / "q").stdout
-    assert "runs/2" in second_output
-    assert Run.open(tmp_path / "q" / "runs" / "2").scores == trained.scores, "the same seed gives the same scores"
+
+def test_a_second_one_has_the_same_scores_and_looks_up_no_host(
+    quickstart: tuple[Path, str], recording: Recording
+) -> None:
+    out, _ = quickstart
+    assert "runs/2" in recording.run("-m", "clearsight", "quickstart", "--out", out)
+    assert Run.open(out / "runs" / "2").scores == Run.open(out / "runs" / "1").scores
+    assert (recording.calls, recording.files_of_others) == ([], [])

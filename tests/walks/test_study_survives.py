@@ -127,13 +127,10 @@ def sabotaged(out: Path, fresh: list[object], seed: int) -> tuple[dict[str, Any]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_kill_9_again_and_again_loses_nothing(
-    digits: Path, undisturbed: dict[str, Any], tmp_path: Path, seed: int
-) -> None:
+def test_kill_9_again_and_again_loses_nothing(digits: Path, undisturbed: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "study"
     fresh = [digits, *SETTINGS, "--trials", TRIALS, "--parallel", 2, "--out", out]
-    found, log = sabotaged(out, fresh, seed)
+    found, log = sabotaged(out, fresh, seed=0)
     print("\n".join(log))
     assert len(log) == len(KILLS), "the study ended before all kills"
     assert (found["status"], found["reason"]) == ("completed", "")

@@ -25,7 +25,7 @@ from tests.workflow.test_deploy import first, home, photo, pids, second, started
 
 __all__ = ["home", "photo"]  # fixtures
 
-SECONDS = float(os.environ.get("CLEARSIGHT_SOAK_SECONDS", "120"))
+SECONDS = float(os.environ.get("CLEARSIGHT_SOAK_SECONDS", "60"))
 CLIENTS, ABORTING, BAD, KILL_SECONDS = 32, 0.2, 0.05, 20.0
 
 

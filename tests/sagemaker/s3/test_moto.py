@@ -247,7 +247,7 @@ def served(folder: Path) -> Iterator[str]:
         store.close()
 
 
-@pytest.mark.parametrize("examples", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.slow)])
 def test_any_sequence_of_calls_has_the_results_of_moto(examples: int, tmp_path: Path) -> None:
     moto = Moto(client_folder() / "bin" / "python")
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from threadpoolctl import threadpool_info, threadpool_limits
+
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.judge import group_by_cause, judge, root_findings
 from clearsight.core.rule import Needs, Rule
@@ -41,6 +43,21 @@ def test_the_root_stands_first_and_for_its_group() -> None:
     findings = judge([Consequence(), Cause()], Tape())
     assert [(finding.rule, finding.group) for finding in findings] == [("Cause", "Cause"), ("Consequence", "Cause")]
     assert [finding.rule for finding in root_findings(findings)] == ["Cause"]
+
+
+def linear_algebra_threads() -> set[int]:
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+class CountThreads(Cause):
+    def check(self, view: RunView) -> Iterable[Finding]:
+        yield self.found(value=max(linear_algebra_threads()), threshold=1, steps=(1, 2), cause="so")
+
+
+def test_rules_solve_their_equations_in_one_thread() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        [finding] = judge([CountThreads()], Tape())
+        assert (finding.value, linear_algebra_threads()) == (1, {2})
 
 
 class Worth(Cause):

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 # Set before torch and numpy are imported: threads that spin while they wait slow down a small shared machine. With two
-# processes on two cores numpy's linear algebra takes three times as long in two threads as in one.
+# processes on two cores numpy's linear algebra takes much longer in two threads than in one.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def judge(rules: Sequence[Rule], view: RunView) -> list[Finding]:
     """Return the findings of all rules: those that found something first, grouped by root cause, then the rest."""
     # Rules solve small equations. The threads of numpy's linear algebra spin while they wait: beside another process
-    # on the same cores two of them took three times as long as one, and alone they were no faster.
+    # on the same cores two of them take much longer than one, and alone they were no faster.
     with _linear_algebra().limit(limits=1, user_api="blas"):
         findings = [finding for rule in rules for finding in _check(rule, view)]
     # The first of a rule is its worst.
